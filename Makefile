@@ -1,0 +1,18 @@
+# Thin: every target is one line that people and CI run alike. The work is in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check setup lock clean
+
+help:    ## list the targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+demo: setup    ## train and test Jane Austen's style on the CPU, in minutes
+	@scripts/demo
+test: setup    ## run the tests
+	@scripts/test
+check: setup    ## lint, format, types, import boundaries
+	@scripts/check
+setup:    ## make .venv as requirements.lock says; does nothing when it stands
+	@scripts/setup
+lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)
+	uv pip compile requirements.in --override overrides.txt --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 -o requirements.lock
+clean:    ## delete caches; keeps .venv, data, runs and build (the pre-training of the embedded model)
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info

@@ -1,0 +1,249 @@
+"""The `ghostpen` command: parses, loads the config, calls one function per verb.
+
+Owns the names of verbs and options, and how an error reaches the person: one line on stderr and an exit
+code, never a traceback for what the person can put right. Must not decide anything else. Whatever loads
+torch, Unsloth, pydantic or matplotlib is imported inside the verb that needs it, so that `--help` stays fast.
+"""
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ghostpen import __version__
+from ghostpen.errors import ConfigError, GhostpenError, Interrupted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ghostpen.data.prepare import PreparedData
+
+# What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS}
+
+
+class OneLineErrors(TyperGroup):
+    """Turn an error of ours, a refusal of the machine and Ctrl-C into one line and an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own Context, re-exported
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except GhostpenError as error:
+            raise _print_error(error.message, error.exit_code) from error
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            raise _print_error(f"{error.filename or 'disk'}: {error.strerror}", 2) from error
+        except KeyboardInterrupt as error:
+            raise _print_error("interrupted", Interrupted.exit_code) from error
+
+
+app = typer.Typer(
+    name="ghostpen",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback that shows local variables would show the author's private text.
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as train.max_steps=100."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ghostpen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Train gpt-oss to write like one author, and measure whether it does."""
+
+
+@app.command()
+def prepare(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Text files, folders of them, or embedded:NAME.")
+    ],
+    author: Annotated[str, typer.Option(metavar="NAME", help="Who wrote the texts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SRC", help="Texts by others, for the control and the comparison."),
+    ] = None,
+    val_docs: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Documents to hold out for validation, by name.")
+    ] = None,
+    test_docs: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Documents to hold out for the test, by name.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+) -> None:
+    """Clean texts, split them by document and write them as training data."""
+    from ghostpen.data.prepare import prepare_data
+
+    prepared = prepare_data(
+        sources,
+        author=author,
+        out=out,
+        contrast=contrast or (),
+        val_docs=val_docs,
+        test_docs=test_docs,
+        seed=seed,
+    )
+    console = _make_console()
+    if prepared.already_there:
+        console.print(
+            f"nothing to do: {prepared.dir} holds the data of the same texts and settings",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        console.print(_render_prepared(prepared))
+
+
+@app.command()
+def train(
+    config: ConfigOption,
+    overrides: SetOption = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Train the control adapter: same steps, other authors' texts.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+) -> None:
+    """Train an adapter on an author's texts and draw its perplexity curve."""
+    from ghostpen.config import load_run_config
+
+    run_config = load_run_config(config, overrides or ())  # before torch: a wrong setting answers at once
+
+    from ghostpen.training.run import train_run
+
+    train_run(run_config, control=control, resume=resume, console=_make_console())
+
+
+@app.command()
+def test(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Measure base, control and author adapter on held-out texts, and say whether the style was learned."""
+    from ghostpen.config import load_run_config
+
+    run_config = load_run_config(config, overrides or ())
+
+    from ghostpen.evaluation.run import test_run
+
+    test_run(run_config, console=_make_console())
+
+
+@app.command()
+def write(
+    prompt: Annotated[str, typer.Argument(help="The beginning of a text, to be continued.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of the run whose adapter writes.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Or the run's folder, wherever it was moved to.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show the base model's continuation, too.")
+    ] = False,
+    max_words: Annotated[int, typer.Option(min=1, help="Stop after this many words.")] = 150,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest word.")] = 0.9,
+    top_p: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the likeliest words to draw from.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 0,
+) -> None:
+    """Continue a text in the author's style."""
+    from ghostpen.config import load_run_config, load_saved_config
+
+    if config is not None and run is None:
+        run_config = load_run_config(config)
+        run_dir = run_config.run_dir
+    elif run is not None and config is None:
+        run_config = load_saved_config(run)
+        run_dir = run
+    else:
+        raise ConfigError("name the run once: with --config FILE or with --run DIR")
+
+    from ghostpen.evaluation.generation import write_text
+
+    write_text(
+        prompt,
+        config=run_config,
+        run_dir=run_dir,
+        compare=compare,
+        max_words=max_words,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        console=_make_console(),
+    )
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A Hugging Face id, a folder, or embedded:tiny.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """Show what a gpt-oss checkpoint contains, and what an adapter can be put on."""
+    from ghostpen.model.inspection import read_architecture, render_architecture
+
+    architecture = read_architecture(model)
+    if as_json:
+        typer.echo(architecture.to_json())
+    else:
+        _make_console().print(render_architecture(architecture))
+
+
+def _render_prepared(prepared: "PreparedData") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    manifest = prepared.manifest
+    notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
+    if manifest.within_document:
+        notes.append(
+            "one document only: its own chapters are held out, which is an easier test than a whole work"
+        )
+    table = Table(
+        title=escape(f"{manifest.author} in {prepared.dir}"),
+        title_justify="left",
+        caption="\n".join(notes),
+        caption_justify="left",
+    )
+    for heading in ("split", "documents", "sections", "words", "bytes"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, counts in manifest.splits.items():
+        sizes = (counts.documents, counts.sections, counts.words, counts.size_bytes)
+        table.add_row(split, *(f"{size:,}" for size in sizes))
+    return table
+
+
+def _make_console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _print_error(message: str, exit_code: int) -> typer.Exit:
+    from rich.text import Text
+
+    # Text, not markup: a message may hold brackets, such as a config's [section].
+    line = Text.assemble(("error: ", "bold red"), message)
+    _make_console(stderr=True).print(line, soft_wrap=True)
+    return typer.Exit(exit_code)

@@ -1,0 +1,38 @@
+"""The error tree: every error is ours, is one line and knows its exit code."""
+
+import inspect
+import re
+
+import pytest
+
+from ghostpen import errors
+from ghostpen.errors import GhostpenError, Interrupted, TrainingStopped
+
+EVERY_ERROR = [
+    item
+    for _, item in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(item, Exception) and item.__module__ == errors.__name__
+]
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+def test_error_any_is_a_ghostpen_error(error: type[Exception]) -> None:
+    assert issubclass(error, GhostpenError)
+
+
+def test_message_with_line_breaks_becomes_one_line() -> None:
+    error = GhostpenError("data/a.txt:\n  is empty;\tgive it text")
+    assert error.message == "data/a.txt: is empty; give it text"
+    assert str(error) == error.message
+
+
+def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
+    assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code != 2} == {
+        TrainingStopped: 1,
+        Interrupted: 130,
+    }
+
+
+def test_drawing_names_every_error_with_its_exit_code() -> None:
+    drawn = dict(re.findall(r"^[ ├└─]*(\w+) +(\d+) ", errors.__doc__ or "", flags=re.MULTILINE))
+    assert drawn == {error.__name__: str(error.exit_code) for error in EVERY_ERROR}
