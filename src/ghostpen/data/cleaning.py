@@ -1,0 +1,224 @@
+"""Turn one raw text into clean sections: what the author wrote, without what a printer or a website added.
+
+Owns every rule that changes a text. Spelling, quotes and dashes stay: they are style. Must not read files
+and must not know about splits.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ghostpen.data.headings import is_title, split_heading
+
+SECTION_CHARS = 20_000  # sections above 1.5 times this are cut: a bootstrap by section needs enough of them
+WRAPPED_CHARS = 120  # a text with longer lines was not wrapped: its line ends are paragraph ends
+NARROWEST_WRAP_CHARS = 60
+
+_LINE_ENDS = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f\u00ad\u200b\ufeff]")
+# A control token of the model inside a text (pasted from a chat log) would be encoded as the real token.
+_CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>")
+_ITALICS = re.compile(r"(?<![^\W_])_+([^_]+)_+|_+([^_]+)_+(?![^\W_])")
+_ILLUSTRATION = re.compile(r"\[Illustration[^\]]*\]")
+_FRONT_MATTER = re.compile(r"\A\s*---\n(?:[\w -]+:.*\n|[ -].*\n)+---\n")  # YAML before a Markdown text
+_DROPPED_PATTERNS = (
+    ("front_matter", _FRONT_MATTER),
+    ("control_tokens", _CONTROL_TOKEN),
+    ("illustrations", _ILLUSTRATION),
+)
+_SCENE_BREAK = re.compile(r"[\s*\-_=#~•·]{3,}")
+_GUTENBERG_START = re.compile(
+    r"\*\*\*\s*START OF TH(?:E|IS) PROJECT GUTENBERG[^*]{0,300}\*\*\*|\*END\*?\s*THE SMALL PRINT!.*",
+    re.IGNORECASE,
+)
+_GUTENBERG_END = re.compile(
+    r"\*\*\*\s*END OF TH(?:E|IS) PROJECT GUTENBERG|^End of (?:the |this )?Project Gutenberg",
+    re.IGNORECASE | re.MULTILINE,
+)
+_PRODUCED_BY = re.compile(
+    r"\s*(?:Produced by|E-text prepared by|Transcribed (?:from|by))\b[^\n]*(?:\n[^\n]+)*\n", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class CleanedDocument:
+    """The sections of one document, in order, and how often each rule dropped something.
+
+    Within a section, paragraphs are separated by one blank line; a line break is kept only in verse.
+    """
+
+    sections: tuple[str, ...]
+    dropped: Counter[str]
+
+
+def clean_document(text: str) -> CleanedDocument:
+    """Apply every rule, and cut the text at its chapter headings.
+
+    Trailing blanks, extra blank lines, CRLF and a common indent make no difference to the result.
+    """
+    dropped: Counter[str] = Counter()
+    text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+    text = unicodedata.normalize("NFC", text).expandtabs(4)
+    text = _drop_gutenberg(text, dropped)
+    for rule, pattern in _DROPPED_PATTERNS:
+        text, times = pattern.subn("", text)
+        dropped[rule] += times
+    chapters: list[list[str]] = [[]]
+    for paragraph in _drop_title_page(_read_blocks(text), dropped):
+        if paragraph is None:
+            chapters.append([])
+        else:
+            chapters[-1].append(_render_paragraph(paragraph))
+    sections = tuple(
+        part for chapter in chapters for part in _cut_section([text for text in chapter if text])
+    )
+    return CleanedDocument(sections, +dropped)  # + drops the rules that never struck
+
+
+def _drop_gutenberg(text: str, dropped: Counter[str]) -> str:
+    start = _GUTENBERG_START.search(text)
+    if start:
+        text = text[start.end() :]
+        text = _PRODUCED_BY.sub("", text, count=1) if _PRODUCED_BY.match(text) else text
+    end = _GUTENBERG_END.search(text)
+    if end:
+        text = text[: end.start()]
+    dropped["gutenberg_notices"] += bool(start) + bool(end)
+    return text
+
+
+def _read_blocks(text: str) -> list[list[str]]:
+    """Cut the text into paragraphs, each a list of lines: one for prose, several for verse."""
+    rows = [line.rstrip() for line in text.split("\n")]
+    base = min((_indent(row) for row in rows if row), default=0)
+    blocks: list[list[str]] = [[]]
+    for row in rows:
+        if row:
+            blocks[-1].append(row[base:])
+        elif blocks[-1]:
+            blocks.append([])
+    blocks = [block for block in blocks if block]
+    width = _compute_width(blocks)
+    return [paragraph for block in blocks for paragraph in _read_block(block, width)]
+
+
+def _read_block(block: list[str], width: int) -> list[list[str]]:
+    indents = [_indent(row) >= 2 for row in block]
+    lines = [" ".join(row.split()) for row in block]
+    if len(lines) == 1:
+        return [lines]
+    heading, rest = split_heading(lines)
+    if heading:
+        return [heading] + (_read_block(block[len(heading) :], width) if rest else [])
+    if all(indents):  # verse, or a letter that was wrapped inside its indent
+        return [[_join_lines(lines)]] if _is_wrapped_prose(lines) else [lines]
+    if width > WRAPPED_CHARS:
+        return [lines] if max(map(len, lines)) <= 80 else [[line] for line in lines]
+    if indents[0] and any(indents[1:]):  # paragraphs marked by an indent, without blank lines between them
+        starts = [i for i, indented in enumerate(indents) if indented] + [len(lines)]
+        return [[_join_lines(lines[a:b])] for a, b in zip(starts, starts[1:], strict=False)]
+    return [lines] if _is_verse(lines, width) else [[_join_lines(lines)]]
+
+
+def _indent(row: str) -> int:
+    return len(row) - len(row.lstrip())
+
+
+def _compute_width(blocks: Sequence[Sequence[str]]) -> int:
+    """Return the column of the wrap: the 90th percentile of the lengths of lines that another follows."""
+    lengths = sorted(len(" ".join(row.split())) for block in blocks for row in block[:-1])
+    return lengths[len(lengths) * 9 // 10] if lengths else 0
+
+
+def _is_verse(lines: Sequence[str], width: int) -> bool:
+    """Tell chosen line breaks from forced ones, where the next word would not have fitted."""
+    width = max(width, NARROWEST_WRAP_CHARS)
+    reaches = _compute_reaches(lines)
+    most = 0.25 * len(reaches)
+    if sum(reach > 0.75 * width for reach in reaches) <= most:
+        return True
+    return len(lines) >= 4 and _starts_with_capitals(lines) and sum(r > 0.95 * width for r in reaches) <= most
+
+
+def _is_wrapped_prose(lines: Sequence[str]) -> bool:
+    """Say whether lines of nearly equal length run on, judged by the block's own width."""
+    width = max(map(len, lines))
+    reaches = _compute_reaches(lines)
+    full = sum(reach > 0.8 * width for reach in reaches) >= 0.9 * len(reaches)
+    running_on = sum(not _starts_with_capitals([line]) for line in lines[1:])
+    return len(lines) >= 3 and full and running_on >= 0.5 * len(reaches)
+
+
+def _compute_reaches(lines: Sequence[str]) -> list[int]:
+    """Return how long each line but the last would be with the next line's first word on it."""
+    return [len(a) + 1 + len(b.split(" ", 1)[0]) for a, b in zip(lines, lines[1:], strict=False)]
+
+
+def _starts_with_capitals(lines: Sequence[str]) -> bool:
+    return all(line.lstrip("\"'“‘(_—-")[:1].isupper() for line in lines)
+
+
+def _join_lines(lines: Sequence[str]) -> str:
+    """Undo a hard wrap; a break at a hyphen or dash that stood tight between two words is closed again."""
+    text = lines[0]
+    for line in lines[1:]:
+        hyphen = re.search(r"\w-$", text) and line[0].islower()
+        dash = re.search(r"\S(?:--|—)$", text) or re.match(r"(?:--|—)\S", line)
+        text += line if hyphen or dash else f" {line}"
+    return text
+
+
+def _render_paragraph(lines: Sequence[str]) -> str:
+    rows = _drop_italics("\n".join(lines)).split("\n")
+    return "\n".join(" ".join(row.split()) for row in rows if row.strip())
+
+
+def _drop_italics(text: str) -> str:
+    return _ITALICS.sub(lambda match: match[1] or match[2], text)
+
+
+def _drop_title_page(blocks: Sequence[list[str]], dropped: Counter[str]) -> list[list[str] | None]:
+    """Replace each heading by None, a section boundary; drop titles before the text and after a heading."""
+    kept: list[list[str] | None] = []
+    titles: list[list[str]] = []  # title-like blocks whose fate the next block decides
+    is_title_page = False
+    after_boundary = True
+    for block in blocks:
+        lines = [_drop_italics(line) for line in block]
+        heading, _ = split_heading(lines)
+        if heading:
+            dropped["headings"] += 1 + len(titles)
+            titles = []
+            kept.append(None)
+            after_boundary = True
+        elif all(_SCENE_BREAK.fullmatch(line) for line in block):
+            dropped["scene_breaks"] += 1
+        elif after_boundary and is_title(lines, at_start=not kept):
+            is_title_page = is_title_page or lines[0].isupper() or lines[0].lower().startswith("by ")
+            titles.append(block)
+        else:
+            if titles and (is_title_page or kept):
+                dropped["headings"] += len(titles)
+            else:
+                kept.extend(titles)
+            kept.append(block)
+            titles, after_boundary, is_title_page = [], False, False
+    if any(kept):
+        dropped["headings"] += len(titles)
+        return kept
+    return kept + titles  # nothing but titles: then they are the text
+
+
+def _cut_section(paragraphs: Sequence[str]) -> list[str]:
+    """Cut a long section at paragraph ends into parts of nearly equal size."""
+    total = sum(len(paragraph) + 2 for paragraph in paragraphs)
+    parts = round(total / SECTION_CHARS) if total > 1.5 * SECTION_CHARS else 1
+    cut: list[list[str]] = [[] for _ in range(parts)]
+    position = 0
+    for paragraph in paragraphs:
+        middle = position + len(paragraph) // 2
+        cut[min(middle * parts // total, parts - 1)].append(paragraph)
+        position += len(paragraph) + 2
+    return ["\n\n".join(part) for part in cut if part]

@@ -1,0 +1,113 @@
+"""What prepared data was made of, how, and what came out: `manifest.json`. It holds none of the text.
+
+Owns the format. Paths are not recorded, only the last part of each source's name.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ghostpen.data.sections import SPLITS
+from ghostpen.errors import DataError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SourceRecord(_Record):
+    """One SRC: its name without the path, and the fingerprint of all its texts."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class SplitCounts(_Record):
+    """How much one split holds; size_bytes counts the text in UTF-8, not the file."""
+
+    documents: int
+    sections: int
+    words: int
+    size_bytes: int
+
+
+class Inputs(_Record):
+    """All that decides the output: equal inputs give equal bytes."""
+
+    author: str
+    sources: list[SourceRecord]
+    contrast: list[SourceRecord]
+    val_docs: str | None
+    test_docs: str | None
+    seed: int
+
+
+class Manifest(_Record):
+    """Record of one `ghostpen prepare`: `dropped` counts by rule, `data_sha256` covers the jsonl files."""
+
+    format_version: int
+    ghostpen_version: str
+    inputs: Inputs
+    within_document: bool
+    contrast_within_document: bool
+    splits: dict[str, SplitCounts]
+    dropped: dict[str, int]
+    data_sha256: str
+
+    @property
+    def author(self) -> str:
+        """Return the author's name as it was given."""
+        return self.inputs.author
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read the manifest of prepared data.
+
+    Raises:
+        DataError: there is none, it can't be read, or it is of another format.
+    """
+    path = Path(folder) / MANIFEST_NAME
+    try:
+        return _parse_manifest(path.read_bytes(), path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give a folder that `ghostpen prepare` wrote") from error
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest as indented JSON."""
+    text = manifest.model_dump_json(indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
+
+
+def compute_data_sha256(folder: Path) -> str:
+    """Hash the names and contents of the splits that are there, in the order of SPLITS."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        path = folder / f"{split}.jsonl"
+        if path.is_file():
+            digest.update(f"{split} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _parse_manifest(content: bytes, path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise DataError(
+            f"{path}: {field}: {problem['msg']}; run `ghostpen prepare` again into a new folder"
+        ) from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: format_version is {manifest.format_version}, this ghostpen reads {FORMAT_VERSION}; "
+            "run `ghostpen prepare` again into a new folder"
+        )
+    return manifest

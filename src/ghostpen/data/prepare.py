@@ -1,0 +1,227 @@
+"""`ghostpen prepare`: raw texts in, a folder of sections and a manifest out.
+
+Owns the order of the steps and the folder. The folder appears whole or not at all: it is built beside its
+place and renamed into it.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghostpen import __version__
+from ghostpen.data.cleaning import clean_document
+from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
+from ghostpen.data.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    Inputs,
+    Manifest,
+    SourceRecord,
+    SplitCounts,
+    compute_data_sha256,
+    load_manifest,
+    save_manifest,
+)
+from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save_sections
+from ghostpen.data.sources import Document, Source, fix_splits, read_sources, slugify
+from ghostpen.data.splitting import SplitSections, document_key, split_sections
+from ghostpen.errors import DataError
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Where the data lies, its manifest, and whether it was there before (then nothing was written)."""
+
+    dir: Path
+    manifest: Manifest
+    already_there: bool
+
+
+@dataclass(frozen=True)
+class _Plan:
+    splits: dict[str, list[Section]]
+    within_document: bool
+    contrast_within_document: bool
+    dropped: Counter[str]
+
+
+def prepare_data(
+    sources: Sequence[str | Path],
+    *,
+    author: str,
+    out: Path,
+    contrast: Sequence[str | Path] = (),
+    val_docs: str | None = None,
+    test_docs: str | None = None,
+    seed: int = 0,
+) -> PreparedData:
+    """Read, clean, split and write an author's texts, and the contrast texts where there are any.
+
+    The same inputs give the same bytes. A folder that holds the data of the same inputs is left alone.
+
+    Args:
+        sources: files, folders or `embedded:NAME`; one file is one document.
+        author: the name that the reports will carry.
+        out: the folder to write; new, empty, or written before from the same inputs.
+        contrast: texts by other authors, a folder for each.
+        val_docs: a glob over document ids or file names that go to val; likewise test_docs.
+        test_docs: see val_docs.
+        seed: decides which documents go where, as far as globs and folders don't.
+
+    Raises:
+        DataError: a source can't be used, there is too little text, or `out` holds something else.
+    """
+    out = Path(out)
+    if not slugify(author):
+        raise DataError("--author is empty; give the author's name, for example --author 'Jane Austen'")
+    own, others = read_sources(sources, author=author), read_sources(contrast, author=None)
+    inputs = Inputs(
+        author=author,
+        sources=[_record(source) for source in own],
+        contrast=[_record(source) for source in others],
+        val_docs=val_docs,
+        test_docs=test_docs,
+        seed=seed,
+    )
+    if (found := _find_prepared(out, inputs)) is not None:
+        return PreparedData(out, found, already_there=True)
+    own_documents = fix_splits(_list_documents(own), val_docs=val_docs, test_docs=test_docs)
+    plan = _plan_data(own_documents, _list_documents(others), author=author, seed=seed)
+    plan.dropped["files_of_other_types"] = sum(source.files_of_other_types for source in own + others)
+    plan.dropped["empty_files"] = sum(source.empty_files for source in own + others)
+    return PreparedData(out, _write_data(plan, inputs, out), already_there=False)
+
+
+def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: str, seed: int) -> _Plan:
+    """Decide every row, without touching the disk."""
+    if any(slugify(document.author) == slugify(author) for document in others):
+        raise DataError(
+            f"--contrast holds texts by {author}; take them out: contrast texts are by other authors"
+        )
+    dropped: Counter[str] = Counter()
+    fixed = {f"{d.author}/{d.id}": d.split for d in [*own, *others] if d.split is not None}
+    sections = [_clean_sections(documents, dropped) for documents in (own, others)]
+    if not sections[0]:
+        raise DataError("nothing is left of the author's texts after cleaning; give texts that hold prose")
+    # The author's sections come before the others', and test before val before train: the first one stays.
+    rank = {"test": 0, "val": 1, "train": 2}
+    ordered = [
+        s
+        for group in sections
+        for s in sorted(group, key=lambda s: rank[fixed.get(document_key(s), "train")])
+    ]
+    unique = set(drop_duplicate_sections(ordered))
+    dropped["duplicate_sections"] = len(ordered) - len(unique)
+    kept_own, kept_others = ([section for section in group if section in unique] for group in sections)
+    own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts")
+    other_split = None
+    if others:
+        other_split = split_sections(kept_others, fixed=fixed, seed=seed, whose="the contrast texts")
+    splits = dict(own_split.splits)
+    if other_split is not None:
+        splits |= {f"contrast_{split}": rows for split, rows in other_split.splits.items()}
+    _guard_train(splits, dropped)
+    return _Plan(splits, own_split.within_document, _is_within(other_split), +dropped)
+
+
+def _is_within(split: SplitSections | None) -> bool:
+    return split is not None and split.within_document
+
+
+def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> None:
+    """Take out of both train splits what a held-out split has: the control must not read the test either."""
+    held_out = [section for split, rows in splits.items() if not split.endswith("train") for section in rows]
+    for split in [split for split in splits if split.endswith("train")]:
+        guarded = drop_shared_paragraphs(splits[split], held_out)
+        if not guarded.sections:
+            raise DataError(
+                f"{split}: nothing is left to train on: all of it is in val or test too; add other texts"
+            )
+        splits[split] = guarded.sections
+        dropped["shared_paragraphs"] += guarded.dropped_paragraphs
+
+
+def _clean_sections(documents: Iterable[Document], dropped: Counter[str]) -> list[Section]:
+    sections: list[Section] = []
+    for document in documents:
+        cleaned = clean_document(document.text)
+        dropped.update(cleaned.dropped)
+        dropped["empty_documents"] += not cleaned.sections
+        last = len(cleaned.sections) - 1
+        sections += [
+            Section(text, document.author, document.id, i, starts_document=i == 0, ends_document=i == last)
+            for i, text in enumerate(cleaned.sections)
+        ]
+    return sections
+
+
+def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
+    """Return the manifest where `out` already holds what would be written, None where it is free.
+
+    Raises:
+        DataError: `out` holds anything else.
+    """
+    try:
+        entries = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    except OSError as error:
+        raise DataError(f"{out}: can't be used as --out ({error.strerror}); give a new folder") from error
+    if not entries:
+        return None
+    if MANIFEST_NAME not in entries:
+        raise DataError(f"{out}: holds files that ghostpen didn't write; give a new or empty folder as --out")
+    manifest = load_manifest(out)
+    if manifest.inputs != inputs:
+        raise DataError(f"{out}: holds data of other inputs; give a new folder as --out, or delete this one")
+    if compute_data_sha256(out) != manifest.data_sha256:
+        raise DataError(
+            f"{out}: its files were changed after they were prepared; delete it and prepare again"
+        )
+    return manifest
+
+
+def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+            staged = Path(scratch) / out.name  # not the scratch folder itself, which only its owner can read
+            staged.mkdir()
+            for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
+                if split in plan.splits:
+                    save_sections(plan.splits[split], staged / f"{split}.jsonl")
+            manifest = Manifest(
+                format_version=FORMAT_VERSION,
+                ghostpen_version=__version__,
+                inputs=inputs,
+                within_document=plan.within_document,
+                contrast_within_document=plan.contrast_within_document,
+                splits={split: _count(rows) for split, rows in plan.splits.items()},
+                dropped=dict(sorted((+plan.dropped).items())),
+                data_sha256=compute_data_sha256(staged),
+            )
+            save_manifest(manifest, staged)
+            os.replace(staged, out)
+    except OSError as error:
+        raise DataError(
+            f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
+        ) from error
+    return manifest
+
+
+def _count(sections: Sequence[Section]) -> SplitCounts:
+    return SplitCounts(
+        documents=len({document_key(section) for section in sections}),
+        sections=len(sections),
+        words=sum(len(section.text.split()) for section in sections),
+        size_bytes=sum(section.size_bytes for section in sections),
+    )
+
+
+def _record(source: Source) -> SourceRecord:
+    return SourceRecord(name=source.name, sha256=source.sha256, size_bytes=source.size_bytes)
+
+
+def _list_documents(sources: Iterable[Source]) -> list[Document]:
+    return [document for source in sources for document in source.documents]

@@ -1,0 +1,423 @@
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghostpen.data.manifest import load_manifest
+from ghostpen.data.prepare import prepare_data
+from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
+from ghostpen.data.sources import read_source, read_sources
+from ghostpen.errors import DataError
+
+MakeProse = Callable[[str, int], str]
+
+
+@pytest.fixture
+def novels(tmp_path: Path, make_prose: MakeProse) -> Path:
+    folder = tmp_path / "novels"
+    folder.mkdir()
+    for name in ("Emma", "Persuasion", "Mansfield Park"):
+        (folder / f"{name}.txt").write_text(f"CHAPTER I\n\n{make_prose(name[0], 600)}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def others(tmp_path: Path, make_prose: MakeProse) -> Path:
+    folder = tmp_path / "others"
+    for split, author in (("train", "hawthorne"), ("val", "irving"), ("test", "anne-bronte")):
+        (folder / split / author).mkdir(parents=True)
+        (folder / split / author / "tales.txt").write_text(make_prose(author[:2], 300), encoding="utf-8")
+    return folder
+
+
+def _read_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# The whole way
+
+
+def test_prepare_with_contrast_writes_seven_files_that_the_manifest_describes(
+    novels: Path, others: Path, tmp_path: Path
+) -> None:
+    prepared = prepare_data(
+        [novels],
+        author="Jane Austen",
+        out=tmp_path / "out",
+        contrast=[others],
+        val_docs="persuasion",
+        test_docs="Emma*",
+    )
+    assert set(_read_bytes(tmp_path / "out")) == {
+        "manifest.json",
+        *(f"{split}.jsonl" for split in AUTHOR_SPLITS + CONTRAST_SPLITS),
+    }
+    manifest = load_manifest(tmp_path / "out")
+    assert manifest == prepared.manifest
+    assert manifest.author == "Jane Austen"
+    assert manifest.splits["test"].model_dump() == {
+        "documents": 1,
+        "sections": 1,
+        "words": 600,
+        "size_bytes": load_sections(tmp_path / "out", "test")[0].size_bytes,
+    }
+    assert manifest.dropped == {"headings": 3}
+    documents = {
+        split: [s.document for s in load_sections(tmp_path / "out", split)] for split in AUTHOR_SPLITS
+    }
+    assert documents == {"train": ["mansfield-park"], "val": ["persuasion"], "test": ["emma"]}
+    assert load_sections(tmp_path / "out", "contrast_test")[0].author == "anne-bronte"
+
+
+def test_prepare_rows_are_the_documented_columns(novels: Path, tmp_path: Path) -> None:
+    prepare_data(
+        [novels], author="Jane Austen", out=tmp_path / "out", test_docs="emma", val_docs="persuasion"
+    )
+    (line,) = (tmp_path / "out" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    row = json.loads(line)
+    assert row.pop("text").startswith("E0 E1 E2")
+    assert row == {
+        "author": "Jane Austen",
+        "document": "emma",
+        "section": 0,
+        "starts_document": True,
+        "ends_document": True,
+    }
+
+
+def test_prepare_same_inputs_give_the_same_bytes_even_in_another_process(
+    novels: Path, others: Path, tmp_path: Path
+) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "a", contrast=[others], seed=3)
+    # Another process hashes words differently (PYTHONHASHSEED), which the n-gram guard must not show.
+    code = (
+        "import sys; from ghostpen.data.prepare import prepare_data; "
+        "prepare_data([sys.argv[1]], author='Jane Austen', out=sys.argv[3], contrast=[sys.argv[2]], seed=3)"
+    )
+    command = [sys.executable, "-c", code, str(novels), str(others), str(tmp_path / "b")]
+    environment = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7"}
+    subprocess.run(command, check=True, env=environment, timeout=60)
+    assert _read_bytes(tmp_path / "a") == _read_bytes(tmp_path / "b")
+
+
+def test_prepare_crlf_bom_and_trailing_blanks_give_the_same_data(novels: Path, tmp_path: Path) -> None:
+    first = prepare_data([novels], author="Jane Austen", out=tmp_path / "a")
+    for path in novels.iterdir():
+        noisy = path.read_bytes().replace(b"\n\n", b"\n \n\n").replace(b"\n", b"  \r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + noisy)
+    second = prepare_data([novels], author="Jane Austen", out=tmp_path / "b")
+    assert first.manifest.data_sha256 == second.manifest.data_sha256
+    assert first.manifest.inputs != second.manifest.inputs
+
+
+def test_prepare_manifest_holds_neither_paths_nor_text(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    text = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert "E10" not in text
+
+
+def test_prepare_data_hash_is_worked_out_over_the_files(novels: Path, tmp_path: Path) -> None:
+    manifest = prepare_data([novels], author="Jane Austen", out=tmp_path / "out").manifest
+    lines = [
+        f"{split} {hashlib.sha256((tmp_path / 'out' / f'{split}.jsonl').read_bytes()).hexdigest()}\n"
+        for split in AUTHOR_SPLITS
+    ]
+    assert manifest.data_sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_prepare_passage_of_a_held_out_document_is_taken_out_of_both_train_splits(
+    novels: Path, others: Path, tmp_path: Path
+) -> None:
+    quoted = " ".join(f"E{i}" for i in range(20))
+    for path in (novels / "Mansfield Park.txt", others / "train" / "hawthorne" / "tales.txt"):
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n\nHe said: {quoted}.\n", encoding="utf-8")
+    manifest = prepare_data(
+        [novels],
+        author="Jane Austen",
+        out=tmp_path / "out",
+        contrast=[others],
+        val_docs="pers*",
+        test_docs="emma",
+    ).manifest
+    assert manifest.dropped["shared_paragraphs"] == 2
+    for split in ("train", "contrast_train"):
+        assert "E10" not in (tmp_path / "out" / f"{split}.jsonl").read_text(encoding="utf-8")
+
+
+def test_prepare_section_that_is_in_train_and_test_stays_in_test(novels: Path, tmp_path: Path) -> None:
+    copy = (novels / "Emma.txt").read_text(encoding="utf-8").replace("CHAPTER I", "CHAPTER II")
+    train = novels / "Mansfield Park.txt"
+    train.write_text(f"{train.read_text(encoding='utf-8')}\n{copy}", encoding="utf-8")
+    prepared = prepare_data(
+        [novels], author="A", out=tmp_path / "out", val_docs="persuasion", test_docs="emma"
+    )
+    assert prepared.manifest.dropped["duplicate_sections"] == 1
+    assert prepared.manifest.splits["test"].words == 600
+    assert prepared.manifest.splits["train"].words == 600
+
+
+def test_prepare_single_file_is_flagged_as_divided(tmp_path: Path, make_prose: MakeProse) -> None:
+    (tmp_path / "diary.txt").write_text(make_prose("w", 8000), encoding="utf-8")
+    manifest = prepare_data([tmp_path / "diary.txt"], author="Me", out=tmp_path / "out").manifest
+    assert manifest.within_document
+    assert manifest.splits["train"].words == 4800
+
+
+# The folder
+
+
+def test_prepare_again_with_the_same_inputs_does_nothing(novels: Path, tmp_path: Path) -> None:
+    first = prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    again = prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    assert (first.already_there, again.already_there) == (False, True)
+    assert again.manifest == first.manifest
+    assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+
+
+def test_prepare_into_an_empty_folder_is_fine(novels: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    assert (tmp_path / "out" / "train.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda out: (out / "manifest.json").unlink(), "holds files that ghostpen didn't write"),
+        (
+            lambda out: (out / "manifest.json").write_text("{}"),
+            "manifest.json: format_version: Field required",
+        ),
+        (lambda out: (out / "val.jsonl").write_text(""), "were changed after they were prepared"),
+    ],
+)
+def test_prepare_into_a_folder_that_holds_something_else_is_refused_and_it_stays(
+    novels: Path, tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    spoil(tmp_path / "out")
+    before = _read_bytes(tmp_path / "out")
+    with pytest.raises(DataError, match=message):
+        prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    assert _read_bytes(tmp_path / "out") == before
+
+
+def test_prepare_other_seed_into_the_same_folder_is_refused(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    with pytest.raises(DataError, match="holds data of other inputs"):
+        prepare_data([novels], author="Jane Austen", out=tmp_path / "out", seed=1)
+
+
+def test_prepare_that_fails_leaves_nothing_behind(novels: Path, tmp_path: Path) -> None:
+    (novels / "zz.txt").write_bytes(b"caf\xe9")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DataError):
+        prepare_data([novels], author="Jane Austen", out=tmp_path / "deep" / "out")
+    (tmp_path / "file").write_text("")
+    (novels / "zz.txt").unlink()
+    with pytest.raises(DataError, match="can't be written"):
+        prepare_data([novels], author="Jane Austen", out=tmp_path / "file" / "out")
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "file"])
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"val_docs": "nothing*"},
+            r"--val-docs 'nothing\*' matches no document; there are: emma, mansfield-park",
+        ),
+        ({"val_docs": "e*", "test_docs": "emma"}, "'emma' matches --val-docs and --test-docs"),
+        ({"test_docs": "*"}, "no document is left for train and val"),
+        ({"author": " - "}, "--author is empty"),
+    ],
+)
+def test_prepare_impossible_options_are_refused(
+    novels: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare_data([novels], out=tmp_path / "out", **({"author": "Jane Austen"} | options))
+
+
+def test_prepare_contrast_by_the_author_is_refused(novels: Path, others: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="contrast texts are by other authors"):
+        prepare_data([novels], author="Irving", out=tmp_path / "out", contrast=[others])
+
+
+def test_prepare_text_of_headings_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("CHAPTER I\n\nCHAPTER II\n", encoding="utf-8")
+    with pytest.raises(DataError, match="nothing is left of the author's texts"):
+        prepare_data([tmp_path / "a.txt"], author="A", out=tmp_path / "out")
+
+
+# Sources
+
+
+def test_source_not_utf8_names_file_line_and_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\ntwo\nit\x92s\n")
+    with pytest.raises(DataError, match=r"a\.txt:3: not UTF-8 \(byte 0x92\).*iconv"):
+        read_source(tmp_path / "a.txt", author="A")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.txt", None, "no such file or folder"),
+        ("letters.docx", b"x", r"only \.txt and \.md files are read"),
+        ("empty.txt", b" \n\n", "no text in it"),
+        ("mark.txt", b"\xef\xbb\xbf\n", "no text in it"),
+    ],
+)
+def test_source_that_cannot_be_read_says_why(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: {message}"):
+        read_source(tmp_path / name, author="A")
+
+
+def test_source_folder_is_read_in_order_without_hidden_and_other_files(tmp_path: Path) -> None:
+    for name in ("b.md", "a/Ä Öl.txt", ".git/x.txt", "picture.png", "c.TXT"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    (tmp_path / "empty.txt").write_text("\n")
+    source = read_source(tmp_path, author="A")
+    assert [document.id for document in source.documents] == ["ä-öl", "b", "c"]
+    assert (source.files_of_other_types, source.empty_files, source.size_bytes) == (1, 1, 13)
+
+
+def test_source_two_files_of_one_id_are_refused_by_both_names(tmp_path: Path) -> None:
+    for name in ("a/Emma.txt", "b/emma.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("text")
+    with pytest.raises(DataError, match=r"emma\.md: same document id, 'emma', as .*Emma\.txt"):
+        read_sources([tmp_path], author="A")
+    assert len(read_sources([tmp_path], author=None)[0].documents) == 2  # two authors: a and b
+
+
+def test_source_fingerprint_follows_content_and_names_not_the_place(novels: Path, tmp_path: Path) -> None:
+    before = read_source(novels, author="A").sha256
+    moved = novels.rename(tmp_path / "elsewhere")
+    assert read_source(moved, author="A").sha256 == before
+    (moved / "Emma.txt").rename(moved / "Emma2.txt")
+    assert read_source(moved, author="A").sha256 != before
+
+
+def test_source_embedded_that_is_not_there_says_which_are() -> None:
+    with pytest.raises(DataError, match="embedded:nobody: no such embedded text; there are: "):
+        read_source("embedded:nobody", author="A")
+
+
+def test_source_embedded_ships_austen_and_contrast_with_splits_and_authors() -> None:
+    source = read_source("embedded:contrast", author=None)
+    assert {document.split for document in source.documents} == {"train", "val", "test"}
+    assert len({document.author for document in source.documents}) >= 3
+    assert read_source("embedded:austen", author="Jane Austen").name == "embedded:austen"
+
+
+# Loading
+
+
+def test_load_sections_gives_back_what_was_saved(tmp_path: Path) -> None:
+    sections = [
+        Section('“Yes”\u2028 \n\nno \\ "', "A", "a", 0, starts_document=True, ends_document=False),
+        Section("é", "B", "b", 7, starts_document=False, ends_document=True),
+    ]
+    save_sections(sections, tmp_path / "val.jsonl")
+    assert load_sections(tmp_path, "val") == sections
+
+
+def test_saved_rows_are_read_by_datasets_with_a_text_column(novels: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    path = str(tmp_path / "out" / "train.jsonl")
+    rows = datasets.load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows["text"] == [section.text for section in load_sections(tmp_path / "out", "train")]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"val\.jsonl:2: not JSON in UTF-8"),
+        ("[1]", r"val\.jsonl:2: not a section"),
+        (
+            '{"text": "x"}',
+            r"val\.jsonl:2: not a section \(author, document, ends_document, section, starts_document miss",
+        ),
+    ],
+)
+def test_load_sections_row_that_is_not_one_names_file_and_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    save_sections(
+        [Section("x", "A", "a", 0, starts_document=True, ends_document=True)], tmp_path / "val.jsonl"
+    )
+    with (tmp_path / "val.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError, match=message):
+        load_sections(tmp_path, "val")
+
+
+def test_load_sections_type_is_checked_strictly(tmp_path: Path) -> None:
+    row = {
+        "text": "x",
+        "author": "A",
+        "document": "a",
+        "section": True,
+        "starts_document": True,
+        "ends_document": True,
+    }
+    (tmp_path / "val.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"val\.jsonl:1: not a section \(section missing"):
+        load_sections(tmp_path, "val")
+
+
+def test_load_what_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no split is called 'dev'"):
+        load_sections(tmp_path, "dev")
+    with pytest.raises(DataError, match=r"contrast_val\.jsonl: no such file.*--contrast"):
+        load_sections(tmp_path, "contrast_val")
+    with pytest.raises(DataError, match=r"manifest\.json: no such file.*ghostpen prepare"):
+        load_manifest(tmp_path)
+
+
+def test_load_manifest_of_a_later_format_is_refused(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="A", out=tmp_path / "out")
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(DataError, match="format_version is 2, this ghostpen reads 1"):
+        load_manifest(tmp_path / "out")
+
+
+def test_import_of_the_data_package_brings_no_machine_learning_in() -> None:
+    code = (
+        "import sys, ghostpen.data.prepare, ghostpen.data.samples; "
+        "print([m for m in ('torch', 'transformers', 'tokenizers', 'datasets', 'numpy') if m in sys.modules])"
+    )
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_source_zip_reads_like_a_folder(tmp_path: Path) -> None:
+    from ghostpen.data.sources import _read_zip
+
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("test/irving/tales.txt", "text")
+        archive.writestr("readme", "no")
+    (member,) = _read_zip((tmp_path / "x.zip").read_bytes(), "embedded:x")
+    assert (str(member.path), member.origin) == ("test/irving/tales.txt", "embedded:x/test/irving/tales.txt")
