@@ -1,0 +1,231 @@
+"""gpt-oss attention and experts, fast on a CPU: the same mathematics as transformers', other kernels.
+
+transformers' eager attention concatenates the sink as one more column of a (B, Q, T, S) score matrix and
+walks it six times; its CPU experts gather and scatter through generic index kernels. Both are bound by
+memory, not by arithmetic. What stands here does the same arithmetic in fewer passes and is held to
+transformers' result by tests (forward and every gradient). It is used on the CPU only: on a GPU Unsloth
+brings its own kernels.
+
+Shapes: B batch, Q query heads, K key/value heads, T query positions, S key positions, D head dimension,
+N tokens (B*T), C choices (experts per token), E experts, H hidden, I intermediate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from typing import Any
+
+import torch
+from torch import nn
+
+IMPLEMENTATION = "ghostpen_cpu"
+BLOCK = 128  # queries at a time; 64 and 256 were slower on the embedded model
+
+
+def _build_bias(
+    sinks_Q: torch.Tensor, queries: range, keys: range, window: int | None, dtype: torch.dtype
+) -> torch.Tensor:
+    """(Q, queries, keys + 1): 0 where a query may look, -inf elsewhere, the head's sink in the last column."""
+    query_positions = torch.arange(queries.start, queries.stop)[:, None]
+    key_positions = torch.arange(keys.start, keys.stop)[None, :]
+    hidden = key_positions > query_positions
+    if window is not None:
+        hidden |= key_positions <= query_positions - window
+    bias = torch.zeros(len(sinks_Q), len(queries), len(keys) + 1, dtype=dtype)
+    bias[..., :-1].masked_fill_(hidden, float("-inf"))
+    bias[..., -1] = sinks_Q[:, None].to(dtype)
+    return bias
+
+
+class _SinkAttention(torch.autograd.Function):
+    """Causal softmax attention with one learned extra logit (the sink) per head, block by block of queries.
+
+    Only the keys that a block of queries can see are multiplied: half of them in a full layer, at most
+    BLOCK + window in a sliding one. The sink is one key of zeros whose score is its bias and whose value is 0.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query_BQTD: torch.Tensor,
+        key_BQTD: torch.Tensor,
+        value_BQTD: torch.Tensor,
+        sinks_Q: torch.Tensor,
+        window: int | None,
+    ) -> torch.Tensor:
+        length = query_BQTD.shape[2]
+        output = torch.empty_like(query_BQTD)
+        blocks, saved = [], []
+        for start in range(0, length, BLOCK):
+            queries = range(start, min(start + BLOCK, length))
+            keys = range(0 if window is None else max(0, start - window + 1), queries.stop)
+            scores = query_BQTD[:, :, start : queries.stop] @ _with_zero_row(key_BQTD, keys).transpose(2, 3)
+            scores += _build_bias(sinks_Q, queries, keys, window, scores.dtype)
+            probabilities = torch.softmax(scores, -1)
+            output[:, :, start : queries.stop] = probabilities @ _with_zero_row(value_BQTD, keys)
+            blocks.append((queries, keys))
+            saved.append(probabilities)
+        ctx.blocks = blocks
+        ctx.save_for_backward(query_BQTD, key_BQTD, value_BQTD, sinks_Q, *saved)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, sinks_Q, *saved = ctx.saved_tensors
+        (grad,) = grads
+        grad_query, grad_key, grad_value = (
+            torch.empty_like(query),
+            torch.zeros_like(key),
+            torch.zeros_like(value),
+        )
+        grad_sinks = torch.zeros_like(sinks_Q, dtype=torch.float32)
+        for (queries, keys), probabilities in zip(ctx.blocks, saved, strict=True):
+            rows, columns = slice(queries.start, queries.stop), slice(keys.start, keys.stop)
+            grad_block = grad[:, :, rows]
+            grad_value[:, :, columns] += (probabilities.transpose(2, 3) @ grad_block)[:, :, :-1]
+            grad_probabilities = grad_block @ _with_zero_row(value, keys).transpose(2, 3)
+            grad_scores = torch._softmax_backward_data(
+                grad_probabilities, probabilities, -1, probabilities.dtype
+            )
+            grad_sinks += grad_scores[..., -1].float().sum((0, 2))
+            grad_query[:, :, rows] = grad_scores @ _with_zero_row(key, keys)
+            grad_key[:, :, columns] += (grad_scores.transpose(2, 3) @ query[:, :, rows])[:, :, :-1]
+        return grad_query, grad_key, grad_value, grad_sinks.to(sinks_Q.dtype), None
+
+
+def _with_zero_row(rows_BQTD: torch.Tensor, keys: range) -> torch.Tensor:
+    return nn.functional.pad(rows_BQTD[:, :, keys.start : keys.stop], (0, 0, 0, 1))
+
+
+def sink_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Attend with sinks: transformers' attention interface; no attention weights are returned.
+
+    Whole sequences (as many queries as keys) are attended causally and `attention_mask` is not read: right
+    for sequences padded on the right, whose real tokens never see the padding. Ghostpen pads nowhere else.
+    Steps of generation, with more keys than queries, go to transformers' own eager attention.
+
+    Raises:
+        ValueError: dropout is asked for; gpt-oss has none.
+    """
+    if dropout:
+        raise ValueError("gpt-oss attention has no dropout; the CPU kernel cannot add it")
+    if query.shape[2] != key.shape[2]:
+        from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
+
+        return eager_attention_forward(module, query, key, value, attention_mask, scaling)
+    # Under autocast the rotary embedding leaves a float32 query beside a bfloat16 value.
+    query, key = (query * scaling).to(value.dtype), key.to(value.dtype)
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    output = _SinkAttention.apply(query, key, value, module.sinks, sliding_window)
+    return output.transpose(1, 2), None
+
+
+class _Permute(torch.autograd.Function):
+    """Rows in another order; the backward is a gather by the inverse, not a scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (inverse,) = ctx.saved_tensors
+        return grads[0].index_select(0, inverse), None, None
+
+
+def _side_by_side(gate_up: torch.Tensor) -> torch.Tensor:
+    """Undo gpt-oss's interleaving of gate and up columns: contiguous halves are faster to activate."""
+    return torch.cat([gate_up[..., 0::2], gate_up[..., 1::2]], -1)
+
+
+def grouped_experts_forward(
+    self: nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+) -> torch.Tensor:
+    """Run each expert once on the tokens routed to it: transformers' experts interface.
+
+    Args:
+        hidden_states: (N, H). top_k_index, top_k_weights: (N, C).
+
+    Returns:
+        (N, H), the weighted sum over the chosen experts.
+    """
+    tokens, choices = top_k_index.shape
+    dtype = hidden_states.dtype
+    compute = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
+    expert_ids = top_k_index.reshape(-1)
+    order = torch.argsort(expert_ids, stable=True)
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(order.numel())
+    counts = torch.bincount(expert_ids, minlength=self.num_experts).tolist()
+
+    repeated = hidden_states.to(compute)[:, None].expand(-1, choices, -1).reshape(tokens * choices, -1)
+    rows = _Permute.apply(repeated, order, inverse)
+    weights = _Permute.apply(top_k_weights.reshape(-1, 1).to(compute), order, inverse)
+    # Read each weight once: under an adapter every read makes base + B A anew. unbind, because the gradient
+    # of an index would be a zero-filled copy of all experts for each one.
+    gate_up, gate_up_bias = self.gate_up_proj.unbind(0), self.gate_up_proj_bias.unbind(0)
+    down, down_bias = self.down_proj.unbind(0), self.down_proj_bias.unbind(0)
+
+    outputs = []
+    for expert, rows_e in enumerate(rows.split(counts)):
+        if not rows_e.shape[0]:
+            continue
+        weight, bias = (
+            _side_by_side(gate_up[expert]).to(compute),
+            _side_by_side(gate_up_bias[expert]).to(compute),
+        )
+        gate, up = torch.addmm(bias, rows_e, weight).chunk(2, -1)
+        gate = gate.clamp(max=self.limit)
+        up = up.clamp(-self.limit, self.limit)
+        gated = (up + 1) * (gate * torch.sigmoid(gate * self.alpha))
+        outputs.append(torch.addmm(down_bias[expert].to(compute), gated, down[expert].to(compute)))
+    weighted = torch.cat(outputs) * weights
+    return _Permute.apply(weighted, inverse, order).view(tokens, choices, -1).sum(1).to(dtype)
+
+
+def register_cpu_kernels() -> None:
+    """Make both known to transformers under the name `IMPLEMENTATION`; idempotent."""
+    from transformers import AttentionInterface
+    from transformers.integrations.moe import ExpertsInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    AttentionInterface.register(IMPLEMENTATION, sink_attention_forward)
+    AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+    ExpertsInterface.register(IMPLEMENTATION, grouped_experts_forward)
+
+
+def use_cpu_kernels(model: nn.Module) -> None:
+    """Switch a loaded gpt-oss (adapted or not) to these kernels."""
+    register_cpu_kernels()
+    config = model.config
+    config._attn_implementation = IMPLEMENTATION
+    config._experts_implementation = IMPLEMENTATION
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep large freed blocks instead of returning each to the system.
+
+    A training step frees and takes the same hundreds of megabytes again; without this a third of the step
+    is page faults. Does nothing where the C library is not glibc. Call it once, before the first step.
+
+    Source: mallopt(3): M_MMAP_MAX (-4) = 0 takes large blocks from the heap, M_TRIM_THRESHOLD (-1) and
+        M_TOP_PAD (-2) keep the heap.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    for parameter, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20)):
+        libc.mallopt(parameter, value)

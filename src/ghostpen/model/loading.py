@@ -1,0 +1,171 @@
+"""Load a base model, put an adapter on it, read an adapter back: always through Unsloth.
+
+The one place that imports unsloth, which must come before trl, transformers and peft. On a host without a
+GPU the same calls run Unsloth's CPU backend, with ghostpen's CPU kernels under it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ghostpen.config import LoraConfig, ModelConfig
+from ghostpen.errors import ModelError
+from ghostpen.model.architecture import TargetPlan, check_attached, plan_targets
+from ghostpen.model.location import resolve_model
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A gpt-oss in memory with its tokenizer."""
+
+    model: Any  # GptOssForCausalLM, or PeftModel around it
+    tokenizer: Any
+    name: str  # as the config says it
+    device: str  # "cpu" or "cuda"
+
+
+def import_unsloth(*, require_gpu: bool) -> Any:
+    """Import unsloth, in the place and the mood it needs.
+
+    Raises:
+        ModelError: a GPU is required and there is none.
+    """
+    import torch
+
+    if require_gpu and not torch.cuda.is_available():
+        raise ModelError(
+            "no GPU is visible and model.require_gpu is true; run on a GPU host (docker run --gpus all), "
+            "or set model.require_gpu = false to run on the CPU, which only the embedded model is small enough for"
+        )
+    if require_gpu:
+        os.environ["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
+    # Unsloth's banner and its notices go to standard output, which belongs to ghostpen's own results.
+    with contextlib.redirect_stdout(io.StringIO()):
+        import unsloth
+    return unsloth
+
+
+def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
+    """Load the base model and its tokenizer.
+
+    Raises:
+        ModelError: not there, not a gpt-oss, or no GPU where one is required.
+    """
+    location = resolve_model(config.name)
+    unsloth = import_unsloth(require_gpu=config.require_gpu)
+    import torch
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+                location,
+                max_seq_length=max_length,
+                dtype=getattr(torch, config.precision),
+                load_in_4bit=config.load_in_4bit,
+                revision=config.revision,
+                # Recomputing activations pays where memory is short; the embedded model has plenty.
+                use_gradient_checkpointing="unsloth" if config.require_gpu else False,
+            )
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise ModelError(f"model.name {config.name} could not be loaded: {first_line}") from error
+    if getattr(model.config, "model_type", None) != "gpt_oss":
+        raise ModelError(
+            f'model.name {config.name} is a "{model.config.model_type}", and ghostpen adapts gpt_oss; '
+            "set it to a gpt-oss such as unsloth/gpt-oss-20b"
+        )
+    device = next(model.parameters()).device.type
+    if device == "cpu":
+        from ghostpen.model.cpu_kernels import keep_freed_memory, use_cpu_kernels
+
+        keep_freed_memory()
+        use_cpu_kernels(model)
+    return LoadedModel(model=model, tokenizer=tokenizer, name=config.name, device=device)
+
+
+def attach_adapter(
+    loaded: LoadedModel, lora: LoraConfig, *, seed: int, gradient_checkpointing: bool
+) -> tuple[LoadedModel, TargetPlan]:
+    """Put a fresh adapter on what `lora` asks for, and check that it is really there.
+
+    A fresh adapter changes no logit: B is zero.
+
+    Raises:
+        TargetError: the model has no such targets, or they were not all attached.
+    """
+    import unsloth
+
+    plan = plan_targets(loaded.model, lora)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = unsloth.FastLanguageModel.get_peft_model(
+            loaded.model,
+            r=plan.rank,
+            lora_alpha=plan.alpha,
+            lora_dropout=0.0,  # PEFT refuses dropout on a 3-D parameter
+            bias="none",
+            target_modules=list(plan.target_modules),
+            target_parameters=list(plan.target_parameters) or None,
+            use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
+            random_state=seed,
+        )
+    check_attached(model, plan)
+    return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device), plan
+
+
+def load_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
+    """Put a trained adapter on its base, for reading only.
+
+    Raises:
+        ModelError: no adapter in `folder`, one of another base, or one that does not fit.
+    """
+    recorded = read_adapter_base(folder)
+    if recorded != loaded.name:
+        raise ModelError(
+            f"the adapter in {folder} was trained on {recorded}, and model.name is {loaded.name}; "
+            f"set model.name = {json.dumps(recorded)} or train a new adapter"
+        )
+    from peft import PeftModel
+
+    try:
+        model = PeftModel.from_pretrained(loaded.model, str(folder))
+    except (RuntimeError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"the adapter in {folder} does not fit {loaded.name}: {first_line}") from error
+    return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device)
+
+
+def unload_adapter(loaded: LoadedModel) -> LoadedModel:
+    """Take the adapter off again and give the base model back as it was."""
+    return LoadedModel(loaded.model.unload(), loaded.tokenizer, loaded.name, loaded.device)
+
+
+def read_adapter_base(folder: Path) -> str:
+    """Read which base model an adapter belongs to, as ghostpen's own name for it."""
+    try:
+        recorded = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(recorded["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{folder} holds no adapter (adapter_config.json cannot be read); train one with `ghostpen train`"
+        ) from error
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base_name: str) -> None:
+    """Save the adapter in PEFT's format, naming its base as the config does, not as a path of this machine."""
+    part = folder.with_name(folder.name + ".part")
+    model.save_pretrained(str(part))
+    config_path = part / "adapter_config.json"
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_name
+    config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    tokenizer.save_pretrained(str(part))
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.rename(folder)
