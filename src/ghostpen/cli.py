@@ -51,9 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")
-]
+ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as train.max_steps=100."),
@@ -158,9 +156,7 @@ def write(
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Or the run's folder, wherever it was moved to.")
     ] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Show the base model's continuation, too.")
-    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show the base model's continuation, too.")] = False,
     max_words: Annotated[int, typer.Option(min=1, help="Stop after this many words.")] = 150,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest word.")] = 0.9,
     top_p: Annotated[
@@ -217,9 +213,7 @@ def _render_prepared(prepared: "PreparedData") -> "Table":
     manifest = prepared.manifest
     notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
     if manifest.within_document:
-        notes.append(
-            "one document only: its own chapters are held out, which is an easier test than a whole work"
-        )
+        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
     table = Table(
         title=escape(f"{manifest.author} in {prepared.dir}"),
         title_justify="left",

@@ -23,9 +23,7 @@ LayerNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=F
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class DataConfig(_Section):
@@ -44,15 +42,9 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """Say which base model is loaded, and into what."""
 
-    name: str = Field(
-        min_length=1, description='The base model: a Hugging Face id, a folder, or "embedded:tiny".'
-    )
-    revision: str | None = Field(
-        default=None, description="Commit or tag of a Hugging Face id; None is the newest."
-    )
-    load_in_4bit: bool = Field(
-        default=False, description="Load the base model's weights quantised to 4 bits."
-    )
+    name: str = Field(min_length=1, description='The base model: a Hugging Face id, a folder, or "embedded:tiny".')
+    revision: str | None = Field(default=None, description="Commit or tag of a Hugging Face id; None is the newest.")
+    load_in_4bit: bool = Field(default=False, description="Load the base model's weights quantised to 4 bits.")
     precision: Literal["float32", "bfloat16"] = Field(
         default="bfloat16", description="Number format of the computation and of unquantised weights."
     )
@@ -71,9 +63,7 @@ class LoraConfig(_Section):
     attention: bool = Field(default=True, description="Adapt the attention projections.")
     experts: bool = Field(default=True, description="Adapt the expert weights.")
     router: bool = Field(default=False, description="Adapt the routers.")
-    layers: LayerNumbers | None = Field(
-        default=None, description="Numbers of the adapted layers; None is all."
-    )
+    layers: LayerNumbers | None = Field(default=None, description="Numbers of the adapted layers; None is all.")
 
     @model_validator(mode="after")
     def _check_targets(self) -> "LoraConfig":
@@ -85,9 +75,7 @@ class LoraConfig(_Section):
         if self.layers is not None and len(set(self.layers)) != len(self.layers):
             raise ValueError(f"lora.layers {list(self.layers)} names a layer twice; name each once")
         if self.layers == ():
-            raise ValueError(
-                "lora.layers is empty: nothing would be trained; leave it out to adapt all layers"
-            )
+            raise ValueError("lora.layers is empty: nothing would be trained; leave it out to adapt all layers")
         return self
 
     @property
@@ -117,9 +105,7 @@ class TrainConfig(_Section):
         "a perplexity is always measured in model.precision.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of initialisation and sample order.")
-    eval_every: int = Field(
-        default=50, ge=1, description="Steps between two measurements on the validation texts."
-    )
+    eval_every: int = Field(default=50, ge=1, description="Steps between two measurements on the validation texts.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
     router_aux_loss_coef: float = Field(
@@ -136,9 +122,7 @@ class EvalConfig(_Section):
     stride: int = Field(
         default=256, ge=1, description="Tokens from one window's start to the next; at most the window."
     )
-    batch_size: int = Field(
-        default=16, ge=1, description="Windows in one forward pass; does not change the result."
-    )
+    batch_size: int = Field(default=16, ge=1, description="Windows in one forward pass; does not change the result.")
     max_val_bytes: int | None = Field(
         default=None,
         ge=1,
@@ -160,6 +144,10 @@ class TrackingConfig(_Section):
     """Say where the curves go."""
 
     wandb_project: str = Field(default="ghostpen", min_length=1, description="Project in Weights & Biases.")
+    send_samples: bool = Field(
+        default=False,
+        description="Send the written samples to Weights & Biases; each begins with words of a held-out text.",
+    )
 
 
 class OutputConfig(_Section):
@@ -226,9 +214,7 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return build_run_config(values, where=str(path), overrides=overrides)
 
 
-def build_run_config(
-    values: Mapping[str, Any], *, where: str = "config", overrides: Sequence[str] = ()
-) -> RunConfig:
+def build_run_config(values: Mapping[str, Any], *, where: str = "config", overrides: Sequence[str] = ()) -> RunConfig:
     """Check settings that were read already (a run's manifest holds them); `where` names them in an error.
 
     Raises:

@@ -44,9 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
     verbs = ["prepare", "train", "test", "write", "inspect"]
-    shown = [
-        words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"
-    ]
+    shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]
     assert shown == verbs
 
 
@@ -63,9 +61,7 @@ def test_version_is_the_package_s() -> None:
 
 
 def test_module_run_is_the_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ghostpen", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "ghostpen", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"ghostpen {__version__}\n"
 
 
@@ -132,9 +128,7 @@ def make_app_that_raises(error: BaseException) -> typer.Typer:
         (OSError(errno.ENOSPC, "No space left on device"), 2, "error: disk: No space left on device\n"),
     ],
 )
-def test_error_in_a_verb_gives_one_line_and_its_exit_code(
-    error: BaseException, exit_code: int, line: str
-) -> None:
+def test_error_in_a_verb_gives_one_line_and_its_exit_code(error: BaseException, exit_code: int, line: str) -> None:
     result = CliRunner().invoke(make_app_that_raises(error), ["fail"])
     assert (result.exit_code, result.stderr) == (exit_code, line)
 

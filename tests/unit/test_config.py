@@ -99,9 +99,7 @@ def test_load_with_two_overrides_of_a_key_takes_the_last(config_file: Path) -> N
         ("name.first=1", '--set "name.first=1": name is a single setting, not a section'),
     ],
 )
-def test_load_with_wrong_override_names_the_key_in_one_line(
-    config_file: Path, override: str, expected: str
-) -> None:
+def test_load_with_wrong_override_names_the_key_in_one_line(config_file: Path, override: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_run_config(config_file, [override])
     assert expected in caught.value.message
@@ -117,9 +115,7 @@ def test_load_with_wrong_override_names_the_key_in_one_line(
         ('name = "austen"', "name is missing: The run's folder under output.dir"),
     ],
 )
-def test_load_without_a_needed_setting_says_what_it_is_for(
-    config_file: Path, left_out: str, expected: str
-) -> None:
+def test_load_without_a_needed_setting_says_what_it_is_for(config_file: Path, left_out: str, expected: str) -> None:
     assert left_out in SMALLEST
     config_file.write_text(SMALLEST.replace(left_out, ""), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -199,9 +195,7 @@ def test_saved_config_is_the_one_that_ran(config_file: Path, tmp_path: Path) -> 
         ('{"config": {}}', "name is missing"),
     ],
 )
-def test_saved_config_that_is_no_config_names_the_file(
-    tmp_path: Path, manifest: str | None, expected: str
-) -> None:
+def test_saved_config_that_is_no_config_names_the_file(tmp_path: Path, manifest: str | None, expected: str) -> None:
     path = tmp_path / "manifest.json"
     if manifest is not None:
         path.write_text(manifest)

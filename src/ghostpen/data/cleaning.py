@@ -71,9 +71,7 @@ def clean_document(text: str) -> CleanedDocument:
             chapters.append([])
         else:
             chapters[-1].append(_render_paragraph(paragraph))
-    sections = tuple(
-        part for chapter in chapters for part in _cut_section([text for text in chapter if text])
-    )
+    sections = tuple(part for chapter in chapters for part in _cut_section([text for text in chapter if text]))
     return CleanedDocument(sections, +dropped)  # + drops the rules that never struck
 
 

@@ -45,15 +45,11 @@ def split_heading(lines: Sequence[str]) -> tuple[list[str], list[str]]:
         return [], list(lines)
     rest = list(lines[heads:])
     wrapped = len(lines[heads - 1]) >= WRAPPED_LINE_CHARS
-    continues = (
-        wrapped and len(rest) == 1 and len(rest[0]) <= TITLE_CHARS and not _SENTENCE_END.search(rest[0])
-    )
+    continues = wrapped and len(rest) == 1 and len(rest[0]) <= TITLE_CHARS and not _SENTENCE_END.search(rest[0])
     if rest and (continues or (len(rest) <= 2 and is_title(rest, at_start=False))):
         return list(lines), []
     if rest and wrapped:
-        return [], list(
-            lines
-        )  # a full line that runs on is a paragraph: "BOOK I. (Folio), CHAPTER I. This whale"
+        return [], list(lines)  # a full line that runs on is a paragraph: "BOOK I. (Folio), CHAPTER I. This whale"
     return list(lines[:heads]), rest
 
 

@@ -98,9 +98,7 @@ def prepare_data(
 def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: str, seed: int) -> _Plan:
     """Decide every row, without touching the disk."""
     if any(slugify(document.author) == slugify(author) for document in others):
-        raise DataError(
-            f"--contrast holds texts by {author}; take them out: contrast texts are by other authors"
-        )
+        raise DataError(f"--contrast holds texts by {author}; take them out: contrast texts are by other authors")
     dropped: Counter[str] = Counter()
     fixed = {f"{d.author}/{d.id}": d.split for d in [*own, *others] if d.split is not None}
     sections = [_clean_sections(documents, dropped) for documents in (own, others)]
@@ -109,9 +107,7 @@ def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: s
     # The author's sections come before the others', and test before val before train: the first one stays.
     rank = {"test": 0, "val": 1, "train": 2}
     ordered = [
-        s
-        for group in sections
-        for s in sorted(group, key=lambda s: rank[fixed.get(document_key(s), "train")])
+        s for group in sections for s in sorted(group, key=lambda s: rank[fixed.get(document_key(s), "train")])
     ]
     unique = set(drop_duplicate_sections(ordered))
     dropped["duplicate_sections"] = len(ordered) - len(unique)
@@ -137,9 +133,7 @@ def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> Non
     for split in [split for split in splits if split.endswith("train")]:
         guarded = drop_shared_paragraphs(splits[split], held_out)
         if not guarded.sections:
-            raise DataError(
-                f"{split}: nothing is left to train on: all of it is in val or test too; add other texts"
-            )
+            raise DataError(f"{split}: nothing is left to train on: all of it is in val or test too; add other texts")
         splits[split] = guarded.sections
         dropped["shared_paragraphs"] += guarded.dropped_paragraphs
 
@@ -176,9 +170,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     if manifest.inputs != inputs:
         raise DataError(f"{out}: holds data of other inputs; give a new folder as --out, or delete this one")
     if compute_data_sha256(out) != manifest.data_sha256:
-        raise DataError(
-            f"{out}: its files were changed after they were prepared; delete it and prepare again"
-        )
+        raise DataError(f"{out}: its files were changed after they were prepared; delete it and prepare again")
     return manifest
 
 

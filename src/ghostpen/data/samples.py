@@ -138,9 +138,7 @@ def build_train_samples(
         )
     rng = random.Random(seed)
     return [
-        _build_continuation(window, tokenizer, sequence_length, rng)
-        if rng.random() < harmony_share
-        else window
+        _build_continuation(window, tokenizer, sequence_length, rng) if rng.random() < harmony_share else window
         for window in windows
     ]
 

@@ -63,9 +63,7 @@ def load_sections(folder: Path, split: str) -> list[Section]:
         lines = path.read_bytes().split(b"\n")  # splitlines() would also split at U+2028, inside a text
     except FileNotFoundError as error:
         option = " with --contrast" if split in CONTRAST_SPLITS else ""
-        raise DataError(
-            f"{path}: no such file; give a folder that `ghostpen prepare`{option} wrote"
-        ) from error
+        raise DataError(f"{path}: no such file; give a folder that `ghostpen prepare`{option} wrote") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
     return [_read_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]

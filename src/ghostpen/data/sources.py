@@ -75,9 +75,7 @@ def read_source(source: str | Path, *, author: str | None) -> Source:
     members, root_name, others = _read_members(str(source))
     texts = [(member, _decode(member)) for member in members]
     kept = tuple(
-        _build_document(member, text, author=author, root_name=root_name)
-        for member, text in texts
-        if text.strip()
+        _build_document(member, text, author=author, root_name=root_name) for member, text in texts if text.strip()
     )
     if not kept:
         raise DataError(f"{source}: no text in it; give a .txt or .md file, or a folder that holds some")
@@ -109,9 +107,7 @@ def read_sources(sources: Sequence[str | Path], *, author: str | None) -> list[S
     return read
 
 
-def fix_splits(
-    documents: Sequence[Document], *, val_docs: str | None, test_docs: str | None
-) -> list[Document]:
+def fix_splits(documents: Sequence[Document], *, val_docs: str | None, test_docs: str | None) -> list[Document]:
     """Set the split of each document of one author whose id or file name matches; a glob overrules a folder.
 
     Raises:
@@ -121,17 +117,13 @@ def fix_splits(
     for option, glob, split in (("--val-docs", val_docs, "val"), ("--test-docs", test_docs, "test")):
         if glob is None:
             continue
-        matches = [
-            d.id for d in documents if fnmatchcase(d.id, glob) or fnmatchcase(Path(d.origin).name, glob)
-        ]
+        matches = [d.id for d in documents if fnmatchcase(d.id, glob) or fnmatchcase(Path(d.origin).name, glob)]
         if not matches:
             ids = ", ".join(document.id for document in documents[:8])
             more = ", …" if len(documents) > 8 else ""
             raise DataError(f"{option} {glob!r} matches no document; there are: {ids}{more}")
         if both := [name for name in matches if name in fixed]:
-            raise DataError(
-                f"document {both[0]!r} matches --val-docs and --test-docs; make the globs disjoint"
-            )
+            raise DataError(f"document {both[0]!r} matches --val-docs and --test-docs; make the globs disjoint")
         fixed |= dict.fromkeys(matches, split)
     return [replace(document, split=fixed.get(document.id, document.split)) for document in documents]
 

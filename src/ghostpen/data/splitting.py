@@ -24,9 +24,7 @@ class SplitSections:
     within_document: bool
 
 
-def split_sections(
-    sections: Sequence[Section], *, fixed: Mapping[str, str], seed: int, whose: str
-) -> SplitSections:
+def split_sections(sections: Sequence[Section], *, fixed: Mapping[str, str], seed: int, whose: str) -> SplitSections:
     """Give every section to a split; the split of a document that isn't fixed is drawn.
 
     Args:
@@ -92,9 +90,7 @@ def _collect(documents: Mapping[str, list[Section]], split_of: Mapping[str, str]
     return splits
 
 
-def _divide_document(
-    sections: Sequence[Section], needed: Sequence[str], *, whose: str
-) -> dict[str, list[Section]]:
+def _divide_document(sections: Sequence[Section], needed: Sequence[str], *, whose: str) -> dict[str, list[Section]]:
     """Divide one document at paragraph ends, in the order train, gap, val, gap, test."""
     total = _count_words(sections)
     if total < MIN_WORDS_WITHIN:

@@ -111,7 +111,7 @@ def plan_targets(model: nn.Module, lora: LoraConfig) -> TargetPlan:
 
     Raises:
         ModelError: not a gpt-oss.
-        TargetError: a layer in lora.layers is not there.
+        TargetError: a layer in lora.layers, or a kind that is asked for, is not there.
     """
     found = find_targets(model)
     layers = {target.layer for target in found}
@@ -121,6 +121,12 @@ def plan_targets(model: nn.Module, lora: LoraConfig) -> TargetPlan:
             f"lora.layers names {absent}, but the model has layers 0 to {max(layers)}; correct lora.layers"
         )
     groups = {"attention": lora.attention, "experts": lora.experts, "router": lora.router}
+    kinds = {target.kind.split(".")[0] for target in found}
+    if absent_kinds := [kind for kind, wanted in groups.items() if wanted and kind not in kinds]:
+        raise TargetError(
+            f"lora.{absent_kinds[0]} is true, but this checkpoint's layout has no {absent_kinds[0]} weight that an "
+            f"adapter can be put on; set lora.{absent_kinds[0]} = false, or model.name to the stock layout"
+        )
     chosen = tuple(t for t in found if groups[t.kind.split(".")[0]] and t.layer in wanted_layers)
     trainable: Counter[str] = Counter()
     for target in chosen:

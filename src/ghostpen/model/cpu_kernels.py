@@ -85,9 +85,7 @@ class _SinkAttention(torch.autograd.Function):
             grad_block = grad[:, :, rows]
             grad_value[:, :, columns] += (probabilities.transpose(2, 3) @ grad_block)[:, :, :-1]
             grad_probabilities = grad_block @ _with_zero_row(value, keys).transpose(2, 3)
-            grad_scores = torch._softmax_backward_data(
-                grad_probabilities, probabilities, -1, probabilities.dtype
-            )
+            grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
             grad_sinks += grad_scores[..., -1].float().sum((0, 2))
             grad_query[:, :, rows] = grad_scores @ _with_zero_row(key, keys)
             grad_key[:, :, columns] += (grad_scores.transpose(2, 3) @ query[:, :, rows])[:, :, :-1]

@@ -28,7 +28,7 @@ def continue_text(
     if not prompt.strip():
         raise DataError("the prompt is empty: write the beginning of a text, to be continued")
     start = tokenizer.convert_tokens_to_ids("<|startoftext|>")
-    ids = [start, *tokenizer.encode(prompt, add_special_tokens=False)]
+    ids = [start, *tokenizer.encode(prompt, add_special_tokens=False, verbose=False)]
     device = next(model.parameters()).device
     input_ids = torch.tensor([ids], device=device)
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])

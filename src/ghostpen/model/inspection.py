@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ghostpen.config import LoraConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import plan_targets
-from ghostpen.model.location import resolve_model
+from ghostpen.model.location import list_read_errors, resolve_model
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -24,7 +24,7 @@ class Architecture:
     name: str
     architecture: str
     parameters: int
-    parameters_active: int  # of each token: the chosen experts only
+    parameters_active: int  # multiplied for each token: the chosen experts, and not the table of embeddings
     layers: int
     layer_types: dict[str, int]
     hidden_size: int
@@ -48,6 +48,8 @@ class Architecture:
 def read_architecture(name: str, lora: LoraConfig | None = None) -> Architecture:
     """Build the module tree of `name` on the meta device, from its configuration alone.
 
+    Active parameters are counted as gpt-oss's model card does: output embeddings count, input ones don't.
+
     Raises:
         ModelError: not there, or not a gpt-oss.
     """
@@ -58,8 +60,8 @@ def read_architecture(name: str, lora: LoraConfig | None = None) -> Architecture
 
     try:
         config = AutoConfig.from_pretrained(location)
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except list_read_errors() as error:
+        first_line = str(error).strip().splitlines()[0].rstrip(":")
         raise ModelError(f"{name} could not be read: {first_line}") from error
     if config.model_type != "gpt_oss":
         raise ModelError(f'{name} is a "{config.model_type}", and ghostpen adapts gpt_oss; name a gpt-oss')
@@ -73,11 +75,12 @@ def read_architecture(name: str, lora: LoraConfig | None = None) -> Architecture
         in_experts += parameter.numel() if ".mlp.experts." in weight else 0
     total = sum(tree.values())
     idle = in_experts * (1 - config.num_experts_per_tok / config.num_local_experts)
+    looked_up = model.get_input_embeddings().weight.numel()
     return Architecture(
         name=name,
         architecture=type(model).__name__,
         parameters=total,
-        parameters_active=round(total - idle),
+        parameters_active=round(total - idle - looked_up),
         layers=config.num_hidden_layers,
         layer_types=dict(sorted(Counter(config.layer_types).items())),
         hidden_size=config.hidden_size,
@@ -107,9 +110,7 @@ def render_architecture(architecture: Architecture) -> Group:
     facts.add_row("layers", f"{a.layers} ({types}; window {a.sliding_window:,} tokens)")
     facts.add_row("experts", f"{a.experts} a layer, {a.experts_per_token} a token, {a.expert_layout} layout")
     facts.add_row("hidden, vocabulary", f"{a.hidden_size:,}, {a.vocabulary_size:,}")
-    facts.add_row(
-        "router_aux_loss_coef", f"{a.router_aux_loss_coef} in its config; ghostpen's setting decides"
-    )
+    facts.add_row("router_aux_loss_coef", f"{a.router_aux_loss_coef} in its config; ghostpen's setting decides")
     tree = Table(title="weights, layers folded", title_justify="left")
     tree.add_column("weight")
     tree.add_column("parameters", justify="right")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from typing import Any
 from ghostpen.config import LoraConfig, ModelConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import TargetPlan, check_attached, plan_targets
-from ghostpen.model.location import resolve_model
+from ghostpen.model.location import list_read_errors, resolve_model
+
+# Loggers of notices that say nothing to a person, on standard error, where ghostpen's own errors are one line.
+_CHATTER = (
+    "torch.utils._pytree",  # torch 2.14 about enums of torchao 0.18
+    "bitsandbytes.backends.cpu.ops",  # bitsandbytes 0.50: no 4-bit kernels for CPUs; 4 bits are for GPUs here
+    "transformers.trainer_utils",  # transformers 5.17: checkpoints are ordered by their numbers, as they should be
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,14 @@ def import_unsloth(*, require_gpu: bool) -> Any:
         )
     if require_gpu:
         os.environ["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.ERROR)
     # Unsloth's banner and its notices go to standard output, which belongs to ghostpen's own results.
     with contextlib.redirect_stdout(io.StringIO()):
         import unsloth
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # ghostpen shows its own
     return unsloth
 
 
@@ -73,8 +86,8 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
                 # Recomputing activations pays where memory is short; the embedded model has plenty.
                 use_gradient_checkpointing="unsloth" if config.require_gpu else False,
             )
-        except (OSError, ValueError) as error:
-            first_line = str(error).strip().splitlines()[0]
+        except list_read_errors() as error:
+            first_line = str(error).strip().splitlines()[0].rstrip(":")
             raise ModelError(f"model.name {config.name} could not be loaded: {first_line}") from error
     if getattr(model.config, "model_type", None) != "gpt_oss":
         raise ModelError(
@@ -125,17 +138,12 @@ def load_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
     Raises:
         ModelError: no adapter in `folder`, one of another base, or one that does not fit.
     """
-    recorded = read_adapter_base(folder)
-    if recorded != loaded.name:
-        raise ModelError(
-            f"the adapter in {folder} was trained on {recorded}, and model.name is {loaded.name}; "
-            f"set model.name = {json.dumps(recorded)} or train a new adapter"
-        )
+    check_adapter_base(folder, loaded.name)
     from peft import PeftModel
 
     try:
         model = PeftModel.from_pretrained(loaded.model, str(folder))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError,) + list_read_errors() as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the adapter in {folder} does not fit {loaded.name}: {first_line}") from error
     return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device)
@@ -146,15 +154,24 @@ def unload_adapter(loaded: LoadedModel) -> LoadedModel:
     return LoadedModel(loaded.model.unload(), loaded.tokenizer, loaded.name, loaded.device)
 
 
-def read_adapter_base(folder: Path) -> str:
-    """Read which base model an adapter belongs to, as ghostpen's own name for it."""
+def check_adapter_base(folder: Path, name: str) -> None:
+    """Make sure that an adapter belongs to the base model `name`, as ghostpen's settings call it.
+
+    Raises:
+        ModelError: no adapter in `folder`, or one of another base.
+    """
     try:
-        recorded = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(recorded["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError) as error:
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        recorded = str(settings["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{folder} holds no adapter (adapter_config.json cannot be read); train one with `ghostpen train`"
         ) from error
+    if recorded != name:
+        raise ModelError(
+            f"the adapter in {folder} was trained on {recorded}, and model.name is {name}; "
+            f"set model.name = {json.dumps(recorded)} or train a new adapter"
+        )
 
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path, *, base_name: str) -> None:

@@ -41,12 +41,18 @@ def resolve_model(name: str) -> str:
     return name
 
 
+def list_read_errors() -> tuple[type[Exception], ...]:
+    """List what transformers raises where a configuration or weights are missing, torn or of another kind."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    return (OSError, ValueError, StrictDataclassError, SafetensorError)
+
+
 def _check_folder(path: Path) -> None:
     config = path / "config.json"
     if not config.is_file():
-        raise ModelError(
-            f"{path} holds no config.json; set model.name to the folder that a model was saved to"
-        )
+        raise ModelError(f"{path} holds no config.json; set model.name to the folder that a model was saved to")
     try:
         model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:

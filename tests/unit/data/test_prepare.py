@@ -68,17 +68,13 @@ def test_prepare_with_contrast_writes_seven_files_that_the_manifest_describes(
         "size_bytes": load_sections(tmp_path / "out", "test")[0].size_bytes,
     }
     assert manifest.dropped == {"headings": 3}
-    documents = {
-        split: [s.document for s in load_sections(tmp_path / "out", split)] for split in AUTHOR_SPLITS
-    }
+    documents = {split: [s.document for s in load_sections(tmp_path / "out", split)] for split in AUTHOR_SPLITS}
     assert documents == {"train": ["mansfield-park"], "val": ["persuasion"], "test": ["emma"]}
     assert load_sections(tmp_path / "out", "contrast_test")[0].author == "anne-bronte"
 
 
 def test_prepare_rows_are_the_documented_columns(novels: Path, tmp_path: Path) -> None:
-    prepare_data(
-        [novels], author="Jane Austen", out=tmp_path / "out", test_docs="emma", val_docs="persuasion"
-    )
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out", test_docs="emma", val_docs="persuasion")
     (line,) = (tmp_path / "out" / "test.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(line)
     assert row.pop("text").startswith("E0 E1 E2")
@@ -155,9 +151,7 @@ def test_prepare_section_that_is_in_train_and_test_stays_in_test(novels: Path, t
     copy = (novels / "Emma.txt").read_text(encoding="utf-8").replace("CHAPTER I", "CHAPTER II")
     train = novels / "Mansfield Park.txt"
     train.write_text(f"{train.read_text(encoding='utf-8')}\n{copy}", encoding="utf-8")
-    prepared = prepare_data(
-        [novels], author="A", out=tmp_path / "out", val_docs="persuasion", test_docs="emma"
-    )
+    prepared = prepare_data([novels], author="A", out=tmp_path / "out", val_docs="persuasion", test_docs="emma")
     assert prepared.manifest.dropped["duplicate_sections"] == 1
     assert prepared.manifest.splits["test"].words == 600
     assert prepared.manifest.splits["train"].words == 600
@@ -279,9 +273,7 @@ def test_source_not_utf8_names_file_line_and_byte(tmp_path: Path) -> None:
         ("mark.txt", b"\xef\xbb\xbf\n", "no text in it"),
     ],
 )
-def test_source_that_cannot_be_read_says_why(
-    tmp_path: Path, name: str, content: bytes | None, message: str
-) -> None:
+def test_source_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: {message}"):
@@ -358,12 +350,8 @@ def test_saved_rows_are_read_by_datasets_with_a_text_column(novels: Path, tmp_pa
         ),
     ],
 )
-def test_load_sections_row_that_is_not_one_names_file_and_line(
-    tmp_path: Path, line: str, message: str
-) -> None:
-    save_sections(
-        [Section("x", "A", "a", 0, starts_document=True, ends_document=True)], tmp_path / "val.jsonl"
-    )
+def test_load_sections_row_that_is_not_one_names_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+    save_sections([Section("x", "A", "a", 0, starts_document=True, ends_document=True)], tmp_path / "val.jsonl")
     with (tmp_path / "val.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=message):

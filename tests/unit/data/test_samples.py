@@ -95,9 +95,7 @@ def test_text_windows_never_hold_two_documents(
     tokenizer: Any, make_section: Callable[..., Section], parts: list[tuple[str, str]], length: int
 ) -> None:
     # Each document is written in a letter of its own, so that a foreign token would be seen.
-    sections = [
-        make_section(text.replace("a", name), document=f"{name}{i}") for i, (name, text) in enumerate(parts)
-    ]
+    sections = [make_section(text.replace("a", name), document=f"{name}{i}") for i, (name, text) in enumerate(parts)]
     own = {section.document: section.text for section in sections}
     start, end = _ids(tokenizer, "<|startoftext|>", "<|endoftext|>")
     rendered: dict[str, list[int]] = {}
@@ -154,9 +152,7 @@ def test_continuation_equals_the_chat_template_token_by_token(either_tokenizer: 
 
 
 def test_continuation_only_the_rest_and_the_return_token_count(either_tokenizer: Any) -> None:
-    sample = render_continuation(
-        "It was a fine day", "and nobody stayed.", either_tokenizer, instruction="Go on."
-    )
+    sample = render_continuation("It was a fine day", "and nobody stayed.", either_tokenizer, instruction="Go on.")
     answer = (*_encode(either_tokenizer, "and nobody stayed."), *_ids(either_tokenizer, "<|return|>"))
     assert sample.labels == (IGNORED,) * (len(sample.input_ids) - len(answer)) + answer
     assert sample.input_ids[-len(answer) :] == answer
@@ -198,9 +194,7 @@ def test_train_samples_are_never_longer_than_a_window(
 ) -> None:
     sections = [make_section(text * 4, document="a"), make_section(SENTENCES * 5, document="b")]
     windows = render_text_windows(sections, either_tokenizer, sequence_length=length)
-    samples = build_train_samples(
-        sections, either_tokenizer, sequence_length=length, harmony_share=1.0, seed=seed
-    )
+    samples = build_train_samples(sections, either_tokenizer, sequence_length=length, harmony_share=1.0, seed=seed)
     assert [sample.document for sample in samples] == [window.document for window in windows]
     for sample in samples:
         assert len(sample.input_ids) == len(sample.labels) <= length
@@ -221,10 +215,7 @@ def test_train_samples_all_harmony_hold_words_of_the_text_on_both_sides(
         instructions[instruction] += 1
         assert f"{passage} {rest}" in text  # the rest goes on exactly where the passage breaks off
         assert rest.endswith(".")
-        assert (
-            either_tokenizer.decode([label for label in sample.labels if label != IGNORED])
-            == f"{rest}<|return|>"
-        )
+        assert either_tokenizer.decode([label for label in sample.labels if label != IGNORED]) == f"{rest}<|return|>"
     assert len(samples) > 10
     assert set(instructions) <= set(CONTINUE_INSTRUCTIONS)
     assert len(instructions) > 3
@@ -249,9 +240,7 @@ def test_train_samples_window_too_short_for_the_frame_names_both_settings(
     tokenizer: Any, make_section: Callable[..., Section]
 ) -> None:
     with pytest.raises(ConfigError, match=r"data\.sequence_length is 32.*data\.harmony_share"):
-        build_train_samples(
-            [make_section(SENTENCES)], tokenizer, sequence_length=32, harmony_share=0.5, seed=0
-        )
+        build_train_samples([make_section(SENTENCES)], tokenizer, sequence_length=32, harmony_share=0.5, seed=0)
 
 
 def test_instructions_are_twelve_different_short_ones() -> None:

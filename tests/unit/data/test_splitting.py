@@ -80,16 +80,13 @@ def test_split_single_document_is_divided_in_order_with_gaps(
     texts = make_prose("w", 50 * paragraphs).strip().split("\n\n")
     bounds = [len(texts) * i // chapters for i in range(chapters + 1)]
     sections = [
-        make_section(
-            "\n\n".join(texts[a:b]), section=i, starts_document=i == 0, ends_document=i == chapters - 1
-        )
+        make_section("\n\n".join(texts[a:b]), section=i, starts_document=i == 0, ends_document=i == chapters - 1)
         for i, (a, b) in enumerate(pairwise(bounds))
     ]
     split = _split(sections)
     assert split.within_document
     words = {
-        name: [int(word.strip("w.")) for s in rows for word in s.text.split()]
-        for name, rows in split.splits.items()
+        name: [int(word.strip("w.")) for s in rows for word in s.text.split()] for name, rows in split.splits.items()
     }
     for earlier, later in [("train", "val"), ("val", "test")]:
         assert min(words[later]) - max(words[earlier]) > GAP_WORDS

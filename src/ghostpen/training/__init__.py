@@ -1,0 +1,1 @@
+"""Training: the loss, the true perplexity, the trainer, checkpoints, the tracker."""

@@ -1,0 +1,117 @@
+"""A run's manifest: everything needed to say what was trained, on what, by which versions.
+
+Holds settings, hashes and counts; no private text and no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ghostpen
+from ghostpen.config import RunConfig
+from ghostpen.errors import ConfigError
+from ghostpen.files import write_text_atomically
+from ghostpen.model.architecture import TargetPlan
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "unsloth",
+    "unsloth_zoo",
+    "datasets",
+    "accelerate",
+    "wandb",
+)
+
+
+def build_manifest(
+    config: RunConfig, *, run_id: str, role: str, data_sha256: str, author: str, base: dict[str, Any], device: str,
+    plan: TargetPlan,
+) -> dict[str, Any]:  # fmt: skip
+    """Build the manifest of a run that begins.
+
+    Args:
+        role: "author" or "control". base: what is known of the base model's identity.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": run_id,
+        "role": role,
+        "author": author,
+        "finished": False,
+        "config": config.model_dump(mode="json"),
+        "data_sha256": data_sha256,
+        "base_model": base,
+        "device": device,
+        "seed": config.train.seed,
+        "ghostpen_version": ghostpen.__version__,
+        "git_commit": read_git_commit(),
+        "package_versions": {name: version(name) for name in PACKAGES},
+        "targets": {
+            "expert_layout": plan.expert_layout,
+            "target_modules": list(plan.target_modules),
+            "target_parameters": list(plan.target_parameters),
+            "trainable": plan.trainable,
+            "trainable_total": plan.trainable_total,
+        },
+    }
+
+
+def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
+    """Write it atomically."""
+    write_text_atomically(json.dumps(manifest, indent=2) + "\n", folder / FILE_NAME)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read the manifest of a run; None when there is no run.
+
+    Raises:
+        ConfigError: it is there and not a manifest.
+    """
+    path = folder / FILE_NAME
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error}); delete {folder} and train again") from error
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        raise ConfigError(f"{path} is not of this version; delete {folder} and train again")
+    return manifest
+
+
+def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
+    """Say which base model it was: a hub commit, or the hash of the weights in a folder."""
+    folder = Path(location)
+    if folder.is_dir():
+        digest = hashlib.sha256()
+        for path in sorted(folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
+        return {"name": name, "weights_sha256": digest.hexdigest()}
+    return {"name": name, "revision": getattr(model.config, "_commit_hash", None)}
+
+
+def read_git_commit() -> str | None:
+    """Read the commit of the checkout that ghostpen runs from; None outside of one."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

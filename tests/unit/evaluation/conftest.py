@@ -1,0 +1,36 @@
+import math
+
+import pytest
+
+from ghostpen.evaluation.report import Report, build_report
+from ghostpen.evaluation.specificity import ModelLabel, SectionScores
+from ghostpen.score import Score
+
+# Bits per byte of each model; six sections of 100 to 600 bytes, 2,100 in all, 25 tokens in each 100 bytes.
+AUTHOR_BITS: dict[ModelLabel, float] = {"base": 2.0, "control": 1.9, "author": 1.8}
+OTHERS_BITS: dict[ModelLabel, float] = {"base": 2.0, "control": 1.9, "author": 1.88}
+
+
+def build_text(bits_per_byte: dict[ModelLabel, float], *, sections: int = 6) -> SectionScores:
+    return {
+        label: [
+            Score(loss_nats=bits * math.log(2) * 100 * n, tokens=25 * n, size_bytes=100 * n)
+            for n in range(1, sections + 1)
+        ]
+        for label, bits in bits_per_byte.items()
+    }
+
+
+@pytest.fixture
+def report() -> Report:
+    """G_A = 1.9 - 1.8 = 0.1, G_O = 1.9 - 1.88 = 0.02, S = 0.08, the same in every section."""
+    return build_report(
+        build_text(AUTHOR_BITS),
+        others_scores=build_text(OTHERS_BITS),
+        author="Jane Austen",
+        author_parts=["emma"] * 6,
+        others_parts=["irving", "irving", "irving", "bronte", "bronte", "bronte"],
+        protocol={"window": 256, "stride": 128, "training_seed": 7, "data_sha256": "0" * 64},
+        resamples=100,
+        seed=3,
+    )
