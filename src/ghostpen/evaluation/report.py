@@ -1,0 +1,316 @@
+"""The report of a test: what was measured, and the one sentence that it supports.
+
+Owns report.json's shape and the table printed beside it. Decides nothing about models: it is given scores.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ghostpen.errors import DataError
+from ghostpen.evaluation.specificity import (
+    CONFIDENCE_LEVEL,
+    MIN_SECTIONS,
+    MODEL_LABELS,
+    Interval,
+    ModelLabel,
+    SectionScores,
+    Specificity,
+    check_aligned,
+    compute_gain,
+    compute_specificity,
+)
+from ghostpen.files import write_text_atomically
+from ghostpen.score import Score, sum_scores
+
+FORMAT_VERSION = 1
+
+Finding = Literal["specific", "unclear", "others_got_worse", "less_than_others", "too_little_text"]
+
+
+class IntervalJson(TypedDict):
+    """An estimate and its 95 % interval, whose bounds are null where there were too few sections."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+class ModelReport(TypedDict):
+    """One model on one text; the gain is in bits per byte saved against the base, paired by section."""
+
+    perplexity: float
+    bits_per_byte: float
+    gain_over_base: IntervalJson
+
+
+class PartReport(TypedDict):
+    """One document, or one author, of a text; gain is that of the author's adapter over the control."""
+
+    name: str
+    sections: int
+    tokens: int
+    size_bytes: int
+    perplexity: dict[ModelLabel, float]
+    bits_per_byte: dict[ModelLabel, float]
+    gain: float
+
+
+class TextReport(TypedDict):
+    """One held-out text: the whole, then its parts."""
+
+    sections: int
+    tokens: int
+    size_bytes: int
+    models: dict[ModelLabel, ModelReport]
+    parts: list[PartReport]
+
+
+class SpecificityReport(TypedDict):
+    """G_A, G_O and S = G_A - G_O in bits per byte, and how their intervals were made."""
+
+    g_a: IntervalJson
+    g_o: IntervalJson
+    s: IntervalJson
+    confidence_level: float
+    resamples: int
+    seed: int
+
+
+class Protocol(TypedDict):
+    """What must be the same for two reports to be compared."""
+
+    window: int
+    stride: int
+    training_seed: int
+    data_sha256: str
+    adapters_sha256: dict[str, str]
+
+
+class Report(TypedDict):
+    """The whole of report.json."""
+
+    format_version: int
+    author: str
+    finding: Finding
+    verdict: str
+    specificity: SpecificityReport
+    author_test: TextReport
+    others_test: TextReport
+    protocol: Protocol
+
+
+def build_report(
+    author_scores: SectionScores,
+    *,
+    others_scores: SectionScores,
+    author: str,
+    author_parts: Sequence[str],
+    others_parts: Sequence[str],
+    protocol: Protocol,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Report:
+    """Build the report from the scores of base, control and author's adapter on both test splits.
+
+    Args:
+        author_scores: on the author's held-out sections, all three models.
+        others_scores: on the other authors' held-out sections, all three models.
+        author: the author's name, as it is to be printed.
+        author_parts: the document of each of the author's sections.
+        others_parts: the author of each of the other sections.
+        protocol: what else must be the same for this report to be compared with another.
+        resamples: bootstrap draws.
+        seed: of the bootstrap, not of the training.
+
+    Raises:
+        DataError: a model's scores or a part's name are missing, or are not of the same sections.
+        NothingCountedError: there is no section, or one without a counted token.
+    """
+    specificity = compute_specificity(author_scores, others_scores, resamples=resamples, seed=seed)
+    finding = find_specificity(specificity)
+    return {
+        "format_version": FORMAT_VERSION,
+        "author": author,
+        "finding": finding,
+        "verdict": render_verdict(specificity, author=author),
+        "specificity": {
+            "g_a": _build_interval_json(specificity.g_a),
+            "g_o": _build_interval_json(specificity.g_o),
+            "s": _build_interval_json(specificity.s),
+            "confidence_level": CONFIDENCE_LEVEL,
+            "resamples": resamples,
+            "seed": seed,
+        },
+        "author_test": _build_text_report(
+            author_scores, parts=author_parts, text="the author's test split", resamples=resamples, seed=seed
+        ),
+        "others_test": _build_text_report(
+            others_scores,
+            parts=others_parts,
+            text="the other authors' test split",
+            resamples=resamples,
+            seed=seed,
+        ),
+        "protocol": protocol,
+    }
+
+
+def find_specificity(specificity: Specificity) -> Finding:
+    """Name what the intervals allow to be said; S above 0 is not enough without G_A above 0.
+
+    S is also above 0 when the adapter merely got worse at other authors.
+    """
+    s, g_a = specificity.s, specificity.g_a
+    if s.low is None or s.high is None or g_a.low is None:
+        return "too_little_text"
+    if s.high < 0:
+        return "less_than_others"
+    if s.low <= 0:
+        return "unclear"
+    return "specific" if g_a.low > 0 else "others_got_worse"
+
+
+def render_verdict(specificity: Specificity, *, author: str) -> str:
+    """Render the finding as one sentence that carries its uncertainty."""
+    s, g_a = render_interval(specificity.s), render_interval(specificity.g_a)
+    s_only, a_only, o_only = (
+        f"{interval.estimate:+.3f}" for interval in (specificity.s, specificity.g_a, specificity.g_o)
+    )
+    match find_specificity(specificity):
+        case "specific":
+            return (
+                f"Writes like {author}: on unseen text the adapter saves {a_only} bits per byte over its "
+                f"control on {author} and {o_only} on other authors; the difference is S = {s}."
+            )
+        case "unclear":
+            return f"No evidence that it writes like {author}: S = {s}, and the interval includes 0."
+        case "others_got_worse":
+            return (
+                f"No evidence that it writes like {author}: S = {s}, but only because other authors got "
+                f"worse; on {author} the gain over the control is {g_a}."
+            )
+        case "less_than_others":
+            return (
+                f"Does not write like {author}: over its control the adapter gained less on {author} than on "
+                f"other authors, S = {s}."
+            )
+        case "too_little_text":
+            return (
+                f"Too little text to say whether it writes like {author}: S = {s_only} bits per byte, and an "
+                f"interval needs {MIN_SECTIONS} held-out sections of {author} and as many of other authors."
+            )
+
+
+def render_interval(interval: Interval) -> str:
+    """Render as "+0.036 bits per byte (95 % interval +0.031 to +0.041)", or say that there is no interval."""
+    if interval.low is None or interval.high is None:
+        return f"{interval.estimate:+.3f} bits per byte (too few sections for an interval)"
+    bounds = f"{interval.low:+.3f} to {interval.high:+.3f}"
+    return f"{interval.estimate:+.3f} bits per byte ({CONFIDENCE_LEVEL * 100:.0f} % interval {bounds})"
+
+
+def render_table(report: Report) -> Table:
+    """Render the table that `ghostpen test` prints; it fits into 80 columns for names up to 20 letters."""
+    table = Table(
+        title=escape(f"Bits per byte on held-out text, lower is better ({report['author']})"),
+        caption=escape(report["verdict"]),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("held-out text")
+    for label in MODEL_LABELS:
+        table.add_column(label, justify="right")
+    table.add_column("author over control", justify="right")
+    gains = report["specificity"]
+    for name, text, symbol, gain in (
+        (report["author"], report["author_test"], "G_A", gains["g_a"]),
+        ("other authors", report["others_test"], "G_O", gains["g_o"]),
+    ):
+        models = [text["models"][label] for label in MODEL_LABELS]
+        bits = [f"{model['bits_per_byte']:.3f}" for model in models]
+        table.add_row(escape(name), *bits, f"{symbol} {_render_bounds(gain)}", style="bold")
+        table.add_row("  as perplexity", *(f"{model['perplexity']:.2f}" for model in models), style="dim")
+        for part in text["parts"]:
+            bits = [f"{part['bits_per_byte'][label]:.3f}" for label in MODEL_LABELS]
+            table.add_row(escape(f"  {part['name']}"), *bits, f"{part['gain']:+.3f}")
+        table.add_section()
+    table.add_row("S = G_A - G_O", "", "", "", _render_bounds(gains["s"]), style="bold")
+    return table
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write report.json atomically; it is there whole or not at all.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to.
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text_atomically(text, path)
+
+
+def _build_text_report(
+    scores: SectionScores, *, parts: Sequence[str], text: str, resamples: int, seed: int
+) -> TextReport:
+    check_aligned(scores, text=text)
+    if len(parts) != len(scores["base"]):
+        raise DataError(
+            f"{text}: {len(scores['base'])} sections but {len(parts)} part names; name each section's part"
+        )
+    whole = sum_scores(scores["base"])
+    return {
+        "sections": len(parts),
+        "tokens": whole.tokens,
+        "size_bytes": whole.size_bytes,
+        "models": {
+            label: _build_model_report(scores, label=label, resamples=resamples, seed=seed) for label in MODEL_LABELS
+        },
+        "parts": [
+            _build_part_report(name, {label: _choose(scores[label], parts, name) for label in MODEL_LABELS})
+            for name in dict.fromkeys(parts)
+        ],
+    }
+
+
+def _build_model_report(scores: SectionScores, *, label: ModelLabel, resamples: int, seed: int) -> ModelReport:
+    whole = sum_scores(scores[label])
+    gain = compute_gain(scores, reference="base", model=label, resamples=resamples, seed=seed)
+    return {
+        "perplexity": whole.perplexity,
+        "bits_per_byte": whole.bits_per_byte,
+        "gain_over_base": _build_interval_json(gain),
+    }
+
+
+def _build_part_report(name: str, scores: SectionScores) -> PartReport:
+    wholes = {label: sum_scores(scores[label]) for label in MODEL_LABELS}
+    return {
+        "name": name,
+        "sections": len(scores["base"]),
+        "tokens": wholes["base"].tokens,
+        "size_bytes": wholes["base"].size_bytes,
+        "perplexity": {label: whole.perplexity for label, whole in wholes.items()},
+        "bits_per_byte": {label: whole.bits_per_byte for label, whole in wholes.items()},
+        "gain": wholes["control"].bits_per_byte - wholes["author"].bits_per_byte,
+    }
+
+
+def _choose(scores: Sequence[Score], parts: Sequence[str], name: str) -> list[Score]:
+    return [score for score, part in zip(scores, parts, strict=True) if part == name]
+
+
+def _build_interval_json(interval: Interval) -> IntervalJson:
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _render_bounds(interval: IntervalJson) -> str:
+    if interval["low"] is None or interval["high"] is None:
+        return f"{interval['estimate']:+.3f} (no interval)"
+    return f"{interval['estimate']:+.3f} [{interval['low']:+.3f}, {interval['high']:+.3f}]"
