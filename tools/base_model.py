@@ -55,6 +55,9 @@ FICTION = (
 )
 WINDOW = 512
 SEED = 20261122
+# The texts have been read about three times by then: from here on the rate falls and dropout is on.
+COOLDOWN_FROM = 1200
+DROPOUT = 0.1
 
 
 def read_role(role: str) -> dict[str, list[str]]:
@@ -193,6 +196,17 @@ class Muon(torch.optim.Optimizer):
         return (x.mT if flip else x).to(matrix.dtype)
 
 
+def add_dropout(model: nn.Module) -> None:
+    """Drop a share of what attention and experts add, in training only."""
+
+    def drop(module: nn.Module, _inputs: object, output: tuple[torch.Tensor, torch.Tensor]) -> tuple[object, ...]:
+        return nn.functional.dropout(output[0], DROPOUT, training=module.training), *output[1:]
+
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_hook(drop)
+        layer.mlp.register_forward_hook(drop)
+
+
 def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
     matrices, others = [], []
@@ -206,8 +220,10 @@ def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
 
 
 def learning_rate_share(step: int, steps: int) -> float:
-    """Warm up over 100 steps, stay, fall linearly to 0 over the last half."""
-    return min((step + 1) / 100, 1.0, 2.0 * (steps - step) / steps)
+    """Warm up over 100 steps, stay until COOLDOWN_FROM, then fall linearly from 0.8 to 0."""
+    if step < COOLDOWN_FROM:
+        return min((step + 1) / 100, 1.0)
+    return 0.8 * (steps - step) / (steps - COOLDOWN_FROM)
 
 
 def balance_loss(router_logits: tuple[torch.Tensor, ...], top_k: int) -> torch.Tensor:
@@ -252,6 +268,7 @@ def held_out_samples(tokenizer: object) -> dict[str, tuple[list[list[int]], int]
 def score(model: nn.Module, rows: list[list[int]], size_bytes: int) -> float:
     """Bits per byte of `rows`, each read without the one before."""
     nats = 0.0
+    model.eval()
     for at in range(0, len(rows), 16):
         batch = rows[at : at + 16]
         ids = torch.full((len(batch), WINDOW + 1), -1)
@@ -262,6 +279,7 @@ def score(model: nn.Module, rows: list[list[int]], size_bytes: int) -> float:
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model.model(input_ids=ids[:, :-1].clamp(min=0), use_cache=False).last_hidden_state
         nats += float(compute_loss_nats(hidden.float(), model.lm_head.weight, labels))
+    model.train()
     return nats / math.log(2) / size_bytes
 
 
@@ -287,8 +305,12 @@ def pretrain(steps: int, rows_per_step: int) -> None:
             optimizer.load_state_dict(saved)
         first, elapsed_s, tokens_seen = state["step"], state["elapsed_s"], state["tokens_seen"]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {first}", flush=True)
+    model.train()
     since, nats, counted, balance = time.monotonic(), 0.0, 0, 0.0
     for step in range(first, steps):
+        if step == max(first, COOLDOWN_FROM):
+            torch.manual_seed(SEED + step)
+            add_dropout(model)
         share = learning_rate_share(step, steps)
         for optimizer, rates in zip(optimizers, base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -344,7 +366,7 @@ def main() -> None:
     """Run one of the three steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("tokenizer", "pretrain", "release"))
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=24, help=f"rows of {WINDOW} tokens a step")
     arguments = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
