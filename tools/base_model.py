@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from ghostpen.data.instructions import CONTINUE_INSTRUCTIONS
+from ghostpen.data.samples import IGNORED_LABEL
 from ghostpen.model.cpu_kernels import keep_freed_memory, use_cpu_kernels
-from ghostpen.training.loss import IGNORED_LABEL, compute_loss_nats
+from ghostpen.training.loss import compute_loss_nats
 
 BUILD = Path("build/base")
 TEXTS = Path("build/texts")

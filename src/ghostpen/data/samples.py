@@ -1,7 +1,7 @@
 """From sections to token ids: windows to train on, Harmony continuations, windows to measure on.
 
 Pure functions; the tokenizer is an argument. Labels follow transformers' convention: `labels[i]` is
-`input_ids[i]` where that token counts and IGNORED where it doesn't; the shift by one is the loss's work.
+`input_ids[i]` where that token counts and IGNORED_LABEL where it doesn't; the shift by one is the loss's work.
 """
 
 import random
@@ -14,7 +14,7 @@ from ghostpen.data.instructions import CONTINUE_INSTRUCTIONS
 from ghostpen.data.sections import Section
 from ghostpen.errors import ConfigError, ModelError
 
-IGNORED = -100
+IGNORED_LABEL = -100
 START, END, RETURN = "<|startoftext|>", "<|endoftext|>", "<|return|>"
 FINAL_CHANNEL = "<|channel|>final<|message|>"
 MIN_WINDOW_TOKENS = 16
@@ -83,7 +83,7 @@ def render_text_windows(
         for offset in range(0, len(ids), sequence_length - 1):
             body = ids[offset : offset + sequence_length - 1]
             if len(body) + 1 >= MIN_WINDOW_TOKENS:
-                samples.append(TrainSample((start, *body), (IGNORED, *body), passage[0].document))
+                samples.append(TrainSample((start, *body), (IGNORED_LABEL, *body), passage[0].document))
     return samples
 
 
@@ -107,7 +107,7 @@ def render_continuation(passage: str, rest: str, tokenizer: Tokenizer, *, instru
         )
     ids = _encode(tokenizer, prompt)
     answer = [*_encode(tokenizer, rest), _token_id(tokenizer, RETURN)]
-    return TrainSample((*ids, *answer), (IGNORED,) * len(ids) + tuple(answer), document="")
+    return TrainSample((*ids, *answer), (IGNORED_LABEL,) * len(ids) + tuple(answer), document="")
 
 
 def build_train_samples(
@@ -172,7 +172,7 @@ def render_eval_windows(
         while counted < len(ids):
             end = min(counted + (min(stride, size) if counted else size), len(ids))
             begin = max(0, end - size)
-            labels = (IGNORED,) * (1 + counted - begin) + tuple(ids[counted:end])
+            labels = (IGNORED_LABEL,) * (1 + counted - begin) + tuple(ids[counted:end])
             windows.append(EvalWindow((start, *ids[begin:end]), labels, index))
             counted = end
     return windows

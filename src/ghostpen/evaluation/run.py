@@ -67,8 +67,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
         )
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
-    console.print(render_table(report))
-    console.print(report["verdict"], soft_wrap=not console.is_terminal)
+    console.print(render_table(report))  # with the verdict below it
     return report
 
 

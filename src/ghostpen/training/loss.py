@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-IGNORED_LABEL = -100
+from ghostpen.data.samples import IGNORED_LABEL
+
 # One chunk's float32 logits. At most about four such blocks live at once (logits, their cast, the
 # probabilities, a product), so gpt-oss's 201,088-word vocabulary stays under 0.6 GB extra.
 CHUNK_BYTES = 128 * 2**20

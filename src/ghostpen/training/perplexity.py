@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from ghostpen.data.samples import EvalWindow, render_eval_windows
+from ghostpen.data.samples import IGNORED_LABEL, EvalWindow, render_eval_windows
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
 from ghostpen.score import Score
-from ghostpen.training.loss import IGNORED_LABEL, compute_loss_nats
+from ghostpen.training.loss import compute_loss_nats
 
 
 def compute_hidden(model: Any, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from ghostpen.config import RunConfig
-from ghostpen.data.samples import TrainSample
+from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import TrainingStopped
 from ghostpen.files import write_text_atomically
@@ -33,7 +33,6 @@ from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits, compute_balance
 from ghostpen.training.checkpoints import TOKENS_SEEN
-from ghostpen.training.loss import IGNORED_LABEL
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
 

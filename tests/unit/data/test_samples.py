@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ghostpen.data.instructions import CONTINUE_INSTRUCTIONS
 from ghostpen.data.samples import (
-    IGNORED,
+    IGNORED_LABEL,
     build_train_samples,
     render_continuation,
     render_eval_windows,
@@ -44,8 +44,8 @@ def test_eval_windows_any_window_and_stride_count_every_token_once_and_in_order(
     for rendered in render_eval_windows(sections, tokenizer, window=window, stride=stride):
         assert len(rendered.input_ids) == len(rendered.labels) <= window
         pairs = list(zip(rendered.input_ids, rendered.labels, strict=True))
-        assert all(label in (IGNORED, token) for token, label in pairs)
-        counted.setdefault(rendered.section_index, []).extend(label for _, label in pairs if label != IGNORED)
+        assert all(label in (IGNORED_LABEL, token) for token, label in pairs)
+        counted.setdefault(rendered.section_index, []).extend(label for _, label in pairs if label != IGNORED_LABEL)
     assert counted == {i: _encode(tokenizer, text) for i, text in enumerate(parts)}
 
 
@@ -56,11 +56,11 @@ def test_eval_windows_after_the_first_give_each_counted_token_its_context(
 ) -> None:
     stride = data.draw(st.integers(1, window))
     first, *later = render_eval_windows([make_section(text)], tokenizer, window=window, stride=stride)
-    assert first.labels[0] == IGNORED
+    assert first.labels[0] == IGNORED_LABEL
     for rendered in later:
-        context = next(i for i, label in enumerate(rendered.labels) if label != IGNORED)
+        context = next(i for i, label in enumerate(rendered.labels) if label != IGNORED_LABEL)
         assert context >= max(window - stride, 1)
-        assert IGNORED not in rendered.labels[context:]
+        assert IGNORED_LABEL not in rendered.labels[context:]
 
 
 def test_eval_windows_of_ten_tokens_are_those_worked_out_by_hand(
@@ -72,9 +72,9 @@ def test_eval_windows_of_ten_tokens_are_those_worked_out_by_hand(
     windows = render_eval_windows([make_section("0123456789")], tokenizer, window=5, stride=3)
     assert [w.input_ids for w in windows] == [(start, *ids[0:4]), (start, *ids[3:7]), (start, *ids[6:10])]
     assert [w.labels for w in windows] == [
-        (IGNORED, *ids[0:4]),
-        (IGNORED, IGNORED, *ids[4:7]),
-        (IGNORED, IGNORED, *ids[7:10]),
+        (IGNORED_LABEL, *ids[0:4]),
+        (IGNORED_LABEL, IGNORED_LABEL, *ids[4:7]),
+        (IGNORED_LABEL, IGNORED_LABEL, *ids[7:10]),
     ]
 
 
@@ -102,7 +102,7 @@ def test_text_windows_never_hold_two_documents(
     for sample in render_text_windows(sections, tokenizer, sequence_length=length):
         assert len(sample.input_ids) == len(sample.labels) <= length
         assert sample.input_ids[0] == start
-        assert sample.labels == (IGNORED, *sample.input_ids[1:])
+        assert sample.labels == (IGNORED_LABEL, *sample.input_ids[1:])
         rendered.setdefault(sample.document, []).extend(sample.input_ids[1:])
     for document, ids in rendered.items():
         whole = [*_encode(tokenizer, own[document]), end]
@@ -154,7 +154,7 @@ def test_continuation_equals_the_chat_template_token_by_token(either_tokenizer: 
 def test_continuation_only_the_rest_and_the_return_token_count(either_tokenizer: Any) -> None:
     sample = render_continuation("It was a fine day", "and nobody stayed.", either_tokenizer, instruction="Go on.")
     answer = (*_encode(either_tokenizer, "and nobody stayed."), *_ids(either_tokenizer, "<|return|>"))
-    assert sample.labels == (IGNORED,) * (len(sample.input_ids) - len(answer)) + answer
+    assert sample.labels == (IGNORED_LABEL,) * (len(sample.input_ids) - len(answer)) + answer
     assert sample.input_ids[-len(answer) :] == answer
 
 
@@ -215,7 +215,10 @@ def test_train_samples_all_harmony_hold_words_of_the_text_on_both_sides(
         instructions[instruction] += 1
         assert f"{passage} {rest}" in text  # the rest goes on exactly where the passage breaks off
         assert rest.endswith(".")
-        assert either_tokenizer.decode([label for label in sample.labels if label != IGNORED]) == f"{rest}<|return|>"
+        assert (
+            either_tokenizer.decode([label for label in sample.labels if label != IGNORED_LABEL])
+            == f"{rest}<|return|>"
+        )
     assert len(samples) > 10
     assert set(instructions) <= set(CONTINUE_INSTRUCTIONS)
     assert len(instructions) > 3

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from ghostpen.training.loss import IGNORED_LABEL, compute_loss_nats
+from ghostpen.data.samples import IGNORED_LABEL
+from ghostpen.training.loss import compute_loss_nats
 
 HIDDEN, VOCABULARY = 6, 11
 LOGITS_ROW_BYTES = 4 * VOCABULARY

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from ghostpen.data.samples import IGNORED_LABEL
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
 from ghostpen.model.cpu_kernels import use_cpu_kernels
 from ghostpen.score import Score, sum_scores
-from ghostpen.training.loss import IGNORED_LABEL
 from ghostpen.training.perplexity import (
     choose_validation_sections,
     compute_batch_loss_nats,
