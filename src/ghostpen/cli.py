@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ghostpen.data.prepare import PreparedData
 
 # What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
-_REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS}
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR}
 
 
 class OneLineErrors(TyperGroup):

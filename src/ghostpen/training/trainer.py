@@ -49,7 +49,8 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.gradient_accumulation,
         learning_rate=train.learning_rate,
-        warmup_steps=math.ceil(train.warmup_share * train.max_steps),
+        # The first warm-up step has a learning rate of 0: a run of one step must not be all warm-up.
+        warmup_steps=min(math.ceil(train.warmup_share * train.max_steps), train.max_steps - 1),
         lr_scheduler_type=train.schedule,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
@@ -156,8 +157,8 @@ class GhostpenTrainer(SFTTrainer):
         value = float(nats.detach())
         if not math.isfinite(value):
             raise TrainingStopped(
-                f"the loss became {value} at step {self.state.global_step + 1}; the newest checkpoint is kept: "
-                "go on from it with --resume and a lower train.learning_rate"
+                f"the loss became {value} at step {self.state.global_step + 1}; train anew with a lower "
+                "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
             )
         self._nats += value
         self._tokens += counted

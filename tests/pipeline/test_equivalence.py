@@ -1,0 +1,57 @@
+"""What must not change the result: how a batch is cut up, and a router loss that is not part of it."""
+
+from pathlib import Path
+
+import pytest
+from tests.pipeline.commands import Commands
+from tests.pipeline.conftest import Run
+from tests.pipeline.evidence import read_rows
+
+pytestmark = pytest.mark.pipeline
+
+
+def train(commands: Commands, config: str, name: str, *settings: str) -> Path:
+    options = [part for setting in (f"name={name}", *settings) for part in ("--set", setting)]
+    commands.succeed("train", "--config", config, *options)
+    return commands.folder / "runs" / name
+
+
+def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config: str) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    # Chats, because they differ in how many tokens count: a mean of means would show. bfloat16 would round the sums
+    # of 4 windows and of 1 differently. The learning rate is there from the first step.
+    common = ["train.max_steps=3", "train.eval_every=3", "train.mixed_precision=false", "train.warmup_share=0"]
+    common += ["data.harmony_share=0.5", "data.sequence_length=256"]
+    weights, tokens = [], []
+    for batch_size, accumulated in ((4, 1), (1, 4)):
+        cut = [f"train.batch_size={batch_size}", f"train.gradient_accumulation={accumulated}"]
+        folder = train(commands, config, f"cut-{batch_size}x{accumulated}", *common, *cut)
+        weights.append(load_file(folder / "adapter/adapter_model.safetensors"))
+        tokens.append([row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"])
+    assert tokens[0] == tokens[1]
+    assert 0 < sum(tokens[0]) < 0.9 * 3 * 4 * 255
+    assert weights[0].keys() == weights[1].keys()
+    # The largest weights are 0.04 (B) and 0.14 (A). AdamW divides each gradient by its own size, so that rounding
+    # shows where a gradient is nearly 0; 5e-6 was seen, and a mean of means gives differences of 1e-2.
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, atol=5e-5, rtol=0, msg=f"{name}: {{}}".format)
+
+
+def test_router_loss_trains_but_is_in_no_perplexity(commands: Commands, config: str, author_run: Run) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    # The course of the learning rate is that of the other run, so that the trainings can be compared.
+    folder = train(commands, config, "balanced", "train.router_aux_loss_coef=0.01")
+    plain, balanced = (read_rows(path / "metrics.jsonl") for path in (author_run.folder, folder))
+    at_start = [[row for row in rows if row["step"] == 0] for rows in (plain, balanced)]
+    assert len(at_start[0]) == 2
+    assert at_start[0] == at_start[1]
+    first = [next(row for row in rows if row["split"] == "train") for rows in (plain, balanced)]
+    assert first[0]["loss_nats"] == first[1]["loss_nats"]  # the same weights, the same windows
+    # Of 4 experts: 1 where all are used alike, 4 where one does everything.
+    assert all(1.0 <= row["balance"] <= 4.0 for row in balanced if row["split"] == "train")
+    adapters = [load_file(path / "adapter/adapter_model.safetensors") for path in (author_run.folder, folder)]
+    assert any(not torch.equal(adapters[0][name], adapters[1][name]) for name in adapters[0])

@@ -1,0 +1,101 @@
+"""Ctrl-C and --resume: an interrupted training ends where a straight one does."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tests.pipeline.commands import Commands, Finished
+from tests.pipeline.conftest import Run
+from tests.pipeline.evidence import hash_files, read_rows
+
+pytestmark = pytest.mark.pipeline
+
+LIMIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def interrupted(commands: Commands, config: str) -> Finished:
+    """Train, and press Ctrl-C when the first step is in metrics.jsonl."""
+    metrics = commands.folder / "interrupted/austen/metrics.jsonl"
+    commands.start("train", "--config", config, "--set", "output.dir=interrupted")
+    deadline = time.monotonic() + LIMIT_S
+    while not (metrics.exists() and '"train"' in metrics.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, f"no step in metrics.jsonl after {LIMIT_S} seconds"
+        time.sleep(0.002)
+    commands.interrupt()
+    return commands.wait()
+
+
+@pytest.fixture(scope="module")
+def stopped(interrupted: Finished, commands: Commands) -> tuple[int, Path]:
+    """Find the step that the interrupted training stopped at, and its checkpoint."""
+    (checkpoint,) = (commands.folder / "interrupted/austen/checkpoints").iterdir()
+    return int(checkpoint.name.removeprefix("checkpoint-")), checkpoint
+
+
+@pytest.fixture(scope="module")
+def refused(stopped: tuple[int, Path], commands: Commands, config: str) -> Finished:
+    """Start again without --resume."""
+    folder = commands.folder / "interrupted/austen"
+    before = hash_files(folder)
+    done = commands.run("train", "--config", config, "--set", "output.dir=interrupted")
+    assert hash_files(folder) == before
+    return done
+
+
+@pytest.fixture(scope="module")
+def resumed(refused: Finished, commands: Commands, config: str) -> Path:
+    """Go on with --resume."""
+    commands.succeed("train", "--config", config, "--set", "output.dir=interrupted", "--resume")
+    return commands.folder / "interrupted/austen"
+
+
+def test_ctrl_c_leaves_a_whole_checkpoint_and_says_how_to_go_on(
+    interrupted: Finished, stopped: tuple[int, Path]
+) -> None:
+    step, checkpoint = stopped
+    assert 1 <= step < 12
+    assert interrupted.exit_code == 130
+    assert interrupted.stderr.count("\n") == 1
+    assert interrupted.stderr.startswith(f"error: stopped at step {step} of 12; a checkpoint was written to ")
+    assert "--resume" in interrupted.stderr
+    assert {path.name for path in checkpoint.iterdir()} >= {
+        "adapter_model.safetensors",
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "trainer_state.json",
+        "tokens_seen.json",
+    }
+
+
+def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"error: interrupted/austen holds a run that stopped at step {stopped[0]} of 12; "
+        "add --resume to go on, or delete the folder to start anew\n"
+    )
+
+
+def test_resumed_training_equals_a_straight_one(author_run: Run, resumed: Path) -> None:
+    """To the last bit: nothing is drawn after the seed, and sums run in the same order on one machine."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in (author_run.folder, resumed)]
+    assert weights[0].keys() == weights[1].keys()
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    curves = [
+        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] != "train"]
+        for folder in (author_run.folder, resumed)
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_resumed_curve_counts_every_token_once(author_run: Run, resumed: Path) -> None:
+    straight, joined = (
+        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+        for folder in (author_run.folder, resumed)
+    )
+    assert joined[-1]["tokens_seen"] == straight[-1]["tokens_seen"]
+    assert [row["step"] for row in joined] == sorted({row["step"] for row in joined})
