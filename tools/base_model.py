@@ -359,6 +359,7 @@ def release() -> None:
     model.save_pretrained(ASSET)
     PreTrainedTokenizerFast.from_pretrained(BUILD).save_pretrained(ASSET)
     shutil.copy(BUILD / "pretrain.jsonl", ASSET / "pretrain.jsonl")
+    (ASSET / "model.safetensors").chmod(0o644)
     size_bytes = sum(path.stat().st_size for path in ASSET.iterdir())
     print(f"{ASSET}: {size_bytes / 1e6:.1f} MB")
 
