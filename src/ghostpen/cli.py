@@ -136,11 +136,22 @@ def train(
 
 
 @app.command()
-def test(config: ConfigOption, overrides: SetOption = None) -> None:
+def test(
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings of the run; the newest run in runs/ if left out."),
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
     """Measure base, control and author adapter on held-out texts, and say whether the style was learned."""
-    from ghostpen.config import load_run_config
+    from ghostpen.config import find_newest_run, load_run_config, load_saved_config
 
-    run_config = load_run_config(config, overrides or ())
+    if config is not None:
+        run_config = load_run_config(config, overrides or ())
+    elif overrides:
+        raise ConfigError("--set changes the settings of a file: name it with --config FILE")
+    else:
+        run_config = load_saved_config(find_newest_run())
 
     from ghostpen.evaluation.run import test_run
 
@@ -151,10 +162,11 @@ def test(config: ConfigOption, overrides: SetOption = None) -> None:
 def write(
     prompt: Annotated[str, typer.Argument(help="The beginning of a text, to be continued.")],
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings of the run whose adapter writes.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings of the run whose adapter writes; else the newest run in runs/."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Or the run's folder, wherever it was moved to.")
+        Path | None, typer.Option(metavar="DIR", help="Or a run's folder, wherever it was moved to.")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Show the base model's continuation, too.")] = False,
     max_words: Annotated[int, typer.Option(min=1, help="Stop after this many words.")] = 150,
@@ -165,16 +177,16 @@ def write(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 0,
 ) -> None:
     """Continue a text in the author's style."""
-    from ghostpen.config import load_run_config, load_saved_config
+    from ghostpen.config import find_newest_run, load_run_config, load_saved_config
 
-    if config is not None and run is None:
+    if config is not None and run is not None:
+        raise ConfigError("name the run once: with --config FILE or with --run DIR")
+    if config is not None:
         run_config = load_run_config(config)
         run_dir = run_config.run_dir
-    elif run is not None and config is None:
-        run_config = load_saved_config(run)
-        run_dir = run
     else:
-        raise ConfigError("name the run once: with --config FILE or with --run DIR")
+        run_dir = run if run is not None else find_newest_run()
+        run_config = load_saved_config(run_dir)
 
     from ghostpen.evaluation.generation import write_text
 

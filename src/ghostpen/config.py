@@ -250,6 +250,21 @@ def load_saved_config(run_dir: Path) -> RunConfig:
     return build_run_config(manifest["config"], where=str(path))
 
 
+def find_newest_run(folder: Path = Path("runs")) -> Path:
+    """Find the run whose manifest was written last: the one that a verb means when none is named.
+
+    Raises:
+        ConfigError: there is no run below `folder`.
+    """
+    manifests = sorted(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not manifests:
+        raise ConfigError(
+            f"no run was named, and {folder}/ holds none; train one with `ghostpen train --config FILE`, "
+            "or name a run's settings with --config FILE"
+        )
+    return manifests[-1].parent
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -97,11 +97,27 @@ def test_missing_config_gives_one_line_and_exit_code_2() -> None:
     assert result.stderr == "error: nowhere.toml: no such config file; configs/ holds examples\n"
 
 
-@pytest.mark.parametrize("options", [[], ["--config", "a.toml", "--run", "runs/a"]])
-def test_write_without_exactly_one_run_is_refused(options: list[str]) -> None:
-    result = CliRunner().invoke(app, ["write", "It was", *options])
+def test_write_with_two_runs_is_refused() -> None:
+    result = CliRunner().invoke(app, ["write", "It was", "--config", "a.toml", "--run", "runs/a"])
     assert result.exit_code == 2
     assert result.stderr == "error: name the run once: with --config FILE or with --run DIR\n"
+
+
+@pytest.mark.parametrize("arguments", [["write", "It was"], ["test"]])
+def test_verb_without_a_run_and_with_none_trained_says_so(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no run was named, and runs/ holds none; train one with")
+    assert result.stderr.count("\n") == 1
+
+
+def test_test_with_set_and_no_config_is_refused() -> None:
+    result = CliRunner().invoke(app, ["test", "--set", "eval.stride=1"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: --set changes the settings of a file: name it with --config FILE\n"
 
 
 def make_app_that_raises(error: BaseException) -> typer.Typer:

@@ -1,12 +1,20 @@
 """Settings: what is read, what is refused, and that each refusal names its key in one line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from ghostpen.config import EvalConfig, LoraConfig, RunConfig, load_run_config, load_saved_config
+from ghostpen.config import (
+    EvalConfig,
+    LoraConfig,
+    RunConfig,
+    find_newest_run,
+    load_run_config,
+    load_saved_config,
+)
 from ghostpen.errors import ConfigError
 
 SMALLEST = """
@@ -202,6 +210,16 @@ def test_saved_config_that_is_no_config_names_the_file(tmp_path: Path, manifest:
     with pytest.raises(ConfigError) as caught:
         load_saved_config(tmp_path)
     assert caught.value.message.startswith(f"{path}: {expected}")
+
+
+def test_newest_run_is_the_one_whose_manifest_was_written_last(tmp_path: Path) -> None:
+    for name, written_s in (("old", 100), ("new", 300), ("middle", 200)):
+        manifest = tmp_path / name / "manifest.json"
+        manifest.parent.mkdir()
+        manifest.write_text("{}", encoding="utf-8")
+        os.utime(manifest, (written_s, written_s))
+    (tmp_path / "no-run").mkdir()
+    assert find_newest_run(tmp_path) == tmp_path / "new"
 
 
 def test_every_setting_has_a_text() -> None:
