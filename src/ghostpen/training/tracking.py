@@ -63,18 +63,11 @@ class Tracker:
             if row[key] is not None:
                 values[f"{key}/{split}" if key == "bits_per_byte" else f"train/{key}"] = row[key]
         self.run.log(values, step=row["step"])
+        if split != "train":
+            self._send_chart()
 
-    def record_targets(self, trainable: dict[str, int]) -> None:
-        """Put the count of trained parameters of each kind into the run's summary."""
-        for kind, count in trainable.items():
-            self.run.summary[f"trainable/{kind}"] = count
-
-    def finish(self, samples: Sequence[tuple[str, str]] = ()) -> None:
-        """Send the three perplexity curves as one chart and the samples as a table, and close.
-
-        Args:
-            samples: (which model, text).
-        """
+    def _send_chart(self) -> None:
+        """Send the three perplexity curves so far as one chart, in place of the one before."""
         import wandb
 
         curves = {
@@ -89,7 +82,23 @@ class Tracker:
             title="Perplexity",
             xname="tokens seen",
         )
-        self.run.log({"perplexity": chart})
+        # The same step as the newest row: W&B drops what comes for an earlier step than the last.
+        self.run.log({"perplexity": chart}, step=self.rows[-1]["step"])
+
+    def record_targets(self, trainable: dict[str, int]) -> None:
+        """Put the count of trained parameters of each kind into the run's summary."""
+        for kind, count in trainable.items():
+            self.run.summary[f"trainable/{kind}"] = count
+
+    def finish(self, samples: Sequence[tuple[str, str]] = ()) -> None:
+        """Send the chart a last time and the samples as a table, and close.
+
+        Args:
+            samples: (which model, text).
+        """
+        import wandb
+
+        self._send_chart()
         if samples:
             self.run.log({"samples": wandb.Table(columns=["model", "text"], data=[list(s) for s in samples])})
         self.run.finish()
