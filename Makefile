@@ -1,6 +1,6 @@
 # Thin: every target is one line that people and CI run alike. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup lock clean
+.PHONY: help demo test check bench setup lock clean
 
 help:    ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -10,6 +10,8 @@ test: setup    ## run the tests
 	@scripts/test
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
+bench: setup    ## measure speed against named peers; appends to benchmarks/results
+	@.venv/bin/python benchmarks/training_step.py
 setup:    ## make .venv as requirements.lock says; does nothing when it stands
 	@scripts/setup
 lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)
