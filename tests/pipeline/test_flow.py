@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import os
 import subprocess
+import sys
 from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
@@ -309,3 +311,11 @@ def test_training_of_one_step_trains(commands: Commands, config: str) -> None:
     curve = [row for row in read_rows(commands.folder / "runs/one-step/metrics.jsonl") if row["split"] == "val"]
     assert [row["step"] for row in curve] == [0, 1]
     assert curve[1]["perplexity"] < curve[0]["perplexity"]
+
+
+def test_inspect_in_a_process_of_its_own_prints_nothing_on_standard_error(base: Path) -> None:
+    """As a person runs it, with everything imported anew: notices of the libraries would come first."""
+    command = [sys.executable, "-m", "ghostpen", "inspect", str(base), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["architecture"] == "GptOssForCausalLM"

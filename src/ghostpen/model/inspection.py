@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ghostpen.config import LoraConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import plan_targets
+from ghostpen.model.loading import silence_libraries
 from ghostpen.model.location import list_read_errors, resolve_model
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def read_architecture(name: str, lora: LoraConfig | None = None) -> Architecture
     """
     lora = lora or LoraConfig()
     location = resolve_model(name)
+    silence_libraries()
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -39,6 +39,12 @@ class LoadedModel:
     device: str  # "cpu" or "cuda"
 
 
+def silence_libraries() -> None:
+    """Keep notices that say nothing to a person off standard error; call it before transformers is imported."""
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def import_unsloth(*, require_gpu: bool) -> Any:
     """Import unsloth, in the place and the mood it needs.
 
@@ -54,8 +60,7 @@ def import_unsloth(*, require_gpu: bool) -> Any:
         )
     if require_gpu:
         os.environ["UNSLOTH_DISABLE_CPU_FALLBACK"] = "1"
-    for name in _CHATTER:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    silence_libraries()
     # Unsloth's banner and its notices go to standard output, which belongs to ghostpen's own results.
     with contextlib.redirect_stdout(io.StringIO()):
         import unsloth
