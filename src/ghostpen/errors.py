@@ -10,6 +10,7 @@ Drawn here once::
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── TrainingStopped         1    the loss became NaN or diverged
     └── Interrupted           130    Ctrl-C; a checkpoint was written
+        └── Terminated        143    SIGTERM; a checkpoint was written
 
 Every message is one line that says what is wrong, where, and what to do. An error is raised once and
 printed once, by ``cli.py``; nobody logs it in between.
@@ -59,3 +60,9 @@ class Interrupted(GhostpenError):
     """Say where the checkpoint lies that was written on Ctrl-C, and how to go on from it."""
 
     exit_code: ClassVar[int] = 130  # 128 + SIGINT, as shells report it
+
+
+class Terminated(Interrupted):
+    """Say the same for SIGTERM, which is how a container or an instance is told to end."""
+
+    exit_code: ClassVar[int] = 143

@@ -91,6 +91,11 @@ class Commands:
         assert self._process_id is not None
         os.killpg(self._process_id, signal.SIGINT)
 
+    def terminate(self) -> None:
+        """Send SIGTERM to the command that was started last, and to it alone, as a container's end does."""
+        assert self._process_id is not None
+        os.kill(self._process_id, signal.SIGTERM)
+
     def _read_answer(self) -> bytes:
         assert self._server.stdout is not None
         ready, _, _ = select.select([self._server.stdout], [], [], COMMAND_LIMIT_S)

@@ -13,15 +13,20 @@ pytestmark = pytest.mark.pipeline
 LIMIT_S = 120
 
 
-@pytest.fixture(scope="module")
-def interrupted(commands: Commands, config: str) -> Finished:
-    """Train, and press Ctrl-C when the first step is in metrics.jsonl."""
-    metrics = commands.folder / "interrupted/austen/metrics.jsonl"
-    commands.start("train", "--config", config, "--set", "output.dir=interrupted")
+def start_training(commands: Commands, config: str, *, output: str) -> None:
+    """Start a training, and wait until its first step is in metrics.jsonl."""
+    metrics = commands.folder / output / "austen/metrics.jsonl"
+    commands.start("train", "--config", config, "--set", f"output.dir={output}")
     deadline = time.monotonic() + LIMIT_S
     while not (metrics.exists() and '"train"' in metrics.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline, f"no step in metrics.jsonl after {LIMIT_S} seconds"
         time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def interrupted(commands: Commands, config: str) -> Finished:
+    """Train, and press Ctrl-C in the first steps."""
+    start_training(commands, config, output="interrupted")
     commands.interrupt()
     return commands.wait()
 
@@ -67,6 +72,16 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_says_how_to_go_on(
         "trainer_state.json",
         "tokens_seen.json",
     }
+
+
+def test_sigterm_leaves_a_whole_checkpoint_and_exit_code_143(commands: Commands, config: str) -> None:
+    start_training(commands, config, output="terminated")
+    commands.terminate()
+    done = commands.wait()
+    assert done.exit_code == 143
+    assert "--resume" in done.stderr
+    (checkpoint,) = (commands.folder / "terminated/austen/checkpoints").iterdir()
+    assert (checkpoint / "tokens_seen.json").is_file()
 
 
 def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ghostpen import errors
-from ghostpen.errors import GhostpenError, Interrupted, TrainingStopped
+from ghostpen.errors import GhostpenError, Interrupted, Terminated, TrainingStopped
 
 EVERY_ERROR = [
     item
@@ -30,6 +30,7 @@ def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
     assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code != 2} == {
         TrainingStopped: 1,
         Interrupted: 130,
+        Terminated: 143,
     }
 
 

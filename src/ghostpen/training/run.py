@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ghostpen.config import RunConfig
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.samples import TrainSample, build_train_samples
 from ghostpen.data.sections import Section, load_sections
-from ghostpen.errors import ConfigError, DataError, Interrupted
+from ghostpen.errors import ConfigError, DataError, Interrupted, Terminated
 from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
@@ -56,7 +57,7 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
         TrainingStopped: the loss became NaN.
-        Interrupted: Ctrl-C; a checkpoint was written.
+        Interrupted: Ctrl-C, or Terminated: SIGTERM; a checkpoint was written.
     """
     data = load_manifest(config.data.dir)
     sections = load_sections(config.data.dir, "contrast_train" if control else "train")
@@ -229,8 +230,9 @@ def _execute_training(
                 trainer.token_count.load(start.checkpoint)
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
             step = trainer.state.global_step
-            if stop.requested and step < config.train.max_steps:
-                raise Interrupted(
+            if stop.received is not None and step < config.train.max_steps:
+                error = Terminated if stop.received == signal.SIGTERM else Interrupted
+                raise error(
                     f"stopped at step {step} of {config.train.max_steps}; a checkpoint was written to "
                     f"{start.folder / 'checkpoints'}: go on with the same command and --resume"
                 )

@@ -263,28 +263,34 @@ class FirstStepCheck(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """Let Ctrl-C end the training after the step that runs, with a checkpoint; a second one ends it at once."""
+    """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint.
+
+    A second signal ends it at once: the checkpoint before is then the newest.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        """Wait for `SIGINT`."""
-        self.requested = False
-        self._previous: Any = None
+        """Wait for a signal."""
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
-        """Take over `SIGINT`."""
-        self._previous = signal.signal(signal.SIGINT, self._request)
+        """Take over the signals."""
+        self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give it back."""
-        signal.signal(signal.SIGINT, self._previous)
+        """Give them back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
-    def _request(self, *_: Any) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._previous)
+    def _request(self, number: int, _frame: Any) -> None:
+        self.received = number
+        self.__exit__()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask Trainer for a checkpoint and the end."""
-        if self.requested:
+        if self.received is not None:
             control.should_save = True
             control.should_training_stop = True
