@@ -70,7 +70,7 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_says_how_to_go_on(
         "scheduler.pt",
         "rng_state.pth",
         "trainer_state.json",
-        "tokens_seen.json",
+        "seal.json",
     }
 
 
@@ -81,7 +81,43 @@ def test_sigterm_leaves_a_whole_checkpoint_and_exit_code_143(commands: Commands,
     assert done.exit_code == 143
     assert "--resume" in done.stderr
     (checkpoint,) = (commands.folder / "terminated/austen/checkpoints").iterdir()
-    assert (checkpoint / "tokens_seen.json").is_file()
+    assert (checkpoint / "seal.json").is_file()
+
+
+def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str, author_run: Run) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    options = [
+        "--set",
+        "output.dir=damaged",
+        "--set",
+        "train.checkpoint_every=1",
+        "--set",
+        "train.keep_checkpoints=9",
+    ]
+    folder = commands.folder / "damaged/austen"
+    commands.start("train", "--config", config, *options)
+    deadline = time.monotonic() + LIMIT_S
+    while not (folder / "checkpoints/checkpoint-2/seal.json").exists():
+        assert time.monotonic() < deadline, f"no second checkpoint after {LIMIT_S} seconds"
+        time.sleep(0.002)
+    commands.interrupt()
+    assert commands.wait().exit_code == 130
+    newest = max(folder.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    weights = newest / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+    done = commands.succeed("train", "--config", config, *options, "--resume")
+
+    step = int(newest.name.rpartition("-")[2])
+    checkpoints = "damaged/austen/checkpoints"
+    assert (
+        f"warning: {checkpoints}/checkpoint-{step} is not whole and is left out; "
+        f"going on from {checkpoints}/checkpoint-{step - 1}"
+    ) in done.stdout
+    straight, joined = (load_file(path / "adapter/adapter_model.safetensors") for path in (author_run.folder, folder))
+    assert [name for name in straight if not torch.equal(straight[name], joined[name])] == []
 
 
 def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:

@@ -47,6 +47,7 @@ class _Start:
     run_id: str
     checkpoint: Path | None
     finished: dict[str, Any] | None  # the manifest of a run that stands
+    damaged: tuple[Path, ...] = ()  # newer checkpoints that are not whole
 
 
 def train_run(config: RunConfig, *, control: bool, resume: bool, console: Console) -> TrainResult:
@@ -68,6 +69,12 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
         )
         return TrainResult(start.folder, True, start.finished["tokens_seen"])
+    for damaged in start.damaged:
+        console.print(
+            f"warning: {damaged} is not whole and is left out; "
+            + (f"going on from {start.checkpoint}" if start.checkpoint else "starting anew"),
+            soft_wrap=True,
+        )
     with console.status("loading the model"):
         from ghostpen.model.loading import attach_adapter, load_base
 
@@ -146,15 +153,15 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
         )
     if manifest["finished"]:
         return _Start(folder, manifest["run_id"], None, manifest)
-    checkpoint = find_newest_checkpoint(folder / "checkpoints")
-    if checkpoint is None:
-        return _Start(folder, new_id, None, None)
+    found = find_newest_checkpoint(folder / "checkpoints")
+    if found.newest is None:
+        return _Start(folder, new_id, None, None, found.damaged)
     if not resume:
         raise ConfigError(
-            f"{folder} holds a run that stopped at step {read_step(checkpoint)} of {config.train.max_steps}; "
+            f"{folder} holds a run that stopped at step {read_step(found.newest)} of {config.train.max_steps}; "
             "add --resume to go on, or delete the folder to start anew"
         )
-    return _Start(folder, manifest["run_id"], checkpoint, None)
+    return _Start(folder, manifest["run_id"], found.newest, None, found.damaged)
 
 
 def check_enough(samples: list[TrainSample], config: RunConfig) -> None:

@@ -11,7 +11,6 @@ Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's t
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -28,11 +27,10 @@ from ghostpen.config import RunConfig
 from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import TrainingStopped
-from ghostpen.files import write_text_atomically
 from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits, compute_balance
-from ghostpen.training.checkpoints import TOKENS_SEEN
+from ghostpen.training.checkpoints import read_tokens_seen, seal_checkpoint
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
 
@@ -234,14 +232,13 @@ class TokenCount(TrainerCallback):
         self.training_s += time.perf_counter() - self._began_s
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave the count in the checkpoint that it belongs to; being the last file, it says "whole"."""
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / TOKENS_SEEN
-        write_text_atomically(json.dumps({"tokens_seen": self.tokens}), path)
+        """Seal the checkpoint: Trainer has written the rest of it."""
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        seal_checkpoint(checkpoint, tokens_seen=self.tokens)
 
     def load(self, checkpoint: Path) -> None:
         """Read the count of a checkpoint."""
-        path = checkpoint / TOKENS_SEEN
-        self.tokens = int(json.loads(path.read_text(encoding="utf-8"))["tokens_seen"])
+        self.tokens = read_tokens_seen(checkpoint)
 
 
 class FirstStepCheck(TrainerCallback):
