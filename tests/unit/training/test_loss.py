@@ -128,7 +128,7 @@ print((read_kib("VmHWM") - before) * 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc: run it on Linux")
 def test_loss_over_the_large_vocabulary_needs_less_than_a_gibibyte_extra() -> None:
     result = subprocess.run([sys.executable, "-c", MEASURE_EXTRA_BYTES], capture_output=True, text=True, check=True)
 
