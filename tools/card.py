@@ -96,9 +96,9 @@ def render_card(rows: dict[str, dict[str, float]], last: dict[str, float], texts
         f"{last['tokens_seen'] / 1e6:.1f} million tokens in windows of {WINDOW}, half running text and half Harmony "
         f"continuations of it, {last['elapsed_s'] / 60:.0f} minutes on 2 CPU cores shared with other work, Muon and "
         "AdamW, bfloat16 products. `pretrain.jsonl` beside this file is its log. The plan was settled on the way "
-        "(the cool-down with dropout from step 1,200 was chosen at step 1,200, looking at the held-out samples in that "
-        "log, the beginning of Emma among them; the run was stopped and resumed four times). The script holds the "
-        "final plan, and was not run again from the start.",
+        "(the cool-down with dropout from step 1,200 was chosen at step 1,200, looking at the held-out samples in "
+        "that log, the beginning of Emma among them; the run was stopped and resumed four times). The script holds "
+        "the final plan, and was not run again from the start.",
         "",
         f"Read: fiction ({fiction} MB, each counted twice), {rest / 1e6:.1f} MB of presidents' messages before 1930 "
         "and the Federalist Papers. Public domain; `tools/texts.py` names the packages they come from. "
