@@ -5,6 +5,8 @@ What is changed, and why:
                    between CPU and GPU. Here it is one function everywhere (`loss.compute_loss_nats`).
     evaluate       the stock one averages batch means over examples; here nats and tokens are summed
     log            a callback that edits logs comes after the trackers; the override comes before
+    _save_checkpoint   sealed, rotated only after the seal, and a full disk costs a checkpoint, not the training
+    _clip_grad_norm    a gradient that is none is not followed
 
 Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's trainer when it is imported.
 """
@@ -12,12 +14,13 @@ Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's t
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from transformers import TrainerCallback
@@ -26,11 +29,25 @@ from trl import SFTConfig, SFTTrainer
 from ghostpen.config import RunConfig
 from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
-from ghostpen.errors import TrainingStopped
+from ghostpen.errors import ModelError, TrainingStopped
 from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits, compute_balance
-from ghostpen.training.checkpoints import read_tokens_seen, seal_checkpoint
+from ghostpen.training.checkpoints import (
+    delete_old_checkpoints,
+    explain_disk_error,
+    read_progress,
+    read_step,
+    seal_checkpoint,
+)
+from ghostpen.training.course import (
+    Course,
+    Stop,
+    find_early_stop,
+    find_explosion,
+    observe_evaluation,
+    observe_gradient,
+)
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
 
@@ -39,8 +56,13 @@ LOG_EVERY = 10
 
 
 def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig:
-    """Translate our settings into TRL's."""
+    """Translate our settings into TRL's.
+
+    Args:
+        config: with nothing left open (`recipe.apply_recipe`).
+    """
     train = config.train
+    assert train.max_steps is not None and train.eval_every is not None, "apply_recipe comes first"
     return SFTConfig(
         output_dir=folder,
         max_steps=train.max_steps,
@@ -65,7 +87,7 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig
         eval_on_start=fresh,
         save_strategy="steps",
         save_steps=train.checkpoint_every,
-        save_total_limit=train.keep_checkpoints,
+        save_total_limit=None,  # Trainer would delete the old ones before the new one is sealed
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -100,13 +122,16 @@ class GhostpenTrainer(SFTTrainer):
         folder: str,
         fresh: bool,
         on_measurement: Callable[[Measurement], None],
+        on_warning: Callable[[str], None],
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         """Set up training.
 
         Args:
+            config: with nothing left open (`recipe.apply_recipe`).
             validation: sections to score at every evaluation, by split ("val", "contrast_val").
             fresh: not resumed, so the curve starts with the untrained adapter.
+            on_warning: takes a line for the person who watches.
         """
         from datasets import Dataset
 
@@ -118,6 +143,9 @@ class GhostpenTrainer(SFTTrainer):
         self.ghostpen_config = config
         self.validation = validation
         self.on_measurement = on_measurement
+        self.on_warning = on_warning
+        self.course = Course()
+        self.stop: Stop | None = None  # why it ended early; None where it did not
         self.router_logits = RouterLogits(model) if config.train.router_aux_loss_coef else None
         self._nats, self._tokens, self._balance, self._since_s = 0.0, 0, 0.0, 0.0
         self.token_count = TokenCount()
@@ -128,8 +156,35 @@ class GhostpenTrainer(SFTTrainer):
             eval_dataset=dataset.select(range(1)),  # evaluate() reads `validation`; Trainer wants one
             processing_class=tokenizer,
             data_collator=collate,
-            callbacks=[self.token_count, FirstStepCheck(), *callbacks],
+            callbacks=[self.token_count, FirstStepCheck(), LastEvaluation(), *callbacks],
         )
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go on counting where a checkpoint stopped; Trainer restores the rest itself."""
+        progress = read_progress(checkpoint)
+        self.token_count.tokens = progress["tokens_seen"]
+        self.course = Course.from_json(progress["course"])
+
+    def train_on(self, checkpoint: Path | None) -> None:
+        """Train to the end, from `checkpoint` where there is one.
+
+        Raises:
+            TrainingStopped: the loss or a gradient became none to follow; `stop` says which.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        step, train = read_step(checkpoint), self.ghostpen_config.train
+        self.stop = find_early_stop(self.course, train, step=step)
+        if self.stop is None and step < self.args.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint))
+        else:  # it was the last one; only what follows the training was not done any more
+            self.state.global_step = step
+            self.load_weights(checkpoint)
+
+    def load_weights(self, checkpoint: Path) -> None:
+        """Give the adapter the weights that it had at a checkpoint, as a resume does."""
+        self._load_from_checkpoint(str(checkpoint))
 
     def compute_loss(
         self,
@@ -154,10 +209,8 @@ class GhostpenTrainer(SFTTrainer):
             nats = compute_batch_loss_nats(unwrapped, inputs["input_ids"], labels)
         value = float(nats.detach())
         if not math.isfinite(value):
-            raise TrainingStopped(
-                f"the loss became {value} at step {self.state.global_step + 1}; train anew with a lower "
-                "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
-            )
+            step = self.state.global_step + 1
+            self._fail(Stop("not-a-number", f"the loss became {value} at step {step}", step))
         self._nats += value
         self._tokens += counted
         self.token_count.tokens += counted
@@ -169,6 +222,26 @@ class GhostpenTrainer(SFTTrainer):
             share = counted / float(divisor)  # as the loss is weighted, so that 1x8 equals 8x1
             loss = loss + self.ghostpen_config.train.router_aux_loss_coef * balance * share
         return loss
+
+    def _fail(self, stop: Stop) -> NoReturn:
+        self.stop = stop
+        raise TrainingStopped(
+            f"{stop.text}; train anew with a lower train.learning_rate, under another name (--set name=...) or "
+            "after deleting the run's folder"
+        )
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Scale the gradients down, unless they are not to be followed at all.
+
+        Raises:
+            TrainingStopped: their norm is NaN, infinite or far above the usual.
+        """
+        norm = super()._clip_grad_norm(model)
+        value, train, step = float(norm), self.ghostpen_config.train, self.state.global_step + 1
+        if stop := find_explosion(self.course, train, value, step=step):
+            self._fail(stop)
+        self.course = observe_gradient(self.course, value)
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn Trainer's log of a mean of means into a measurement of sums."""
@@ -194,21 +267,62 @@ class GhostpenTrainer(SFTTrainer):
         metrics: dict[str, float] = {}
         evaluation = self.ghostpen_config.eval
         for split, sections in self.validation.items():
-            score = sum_scores(
-                score_sections(
-                    self.model,
-                    self.processing_class,
-                    sections,
-                    window=evaluation.window,
-                    stride=evaluation.stride,
-                    batch_size=evaluation.batch_size,
+            try:
+                score = sum_scores(
+                    score_sections(
+                        self.model,
+                        self.processing_class,
+                        sections,
+                        window=evaluation.window,
+                        stride=evaluation.stride,
+                        batch_size=evaluation.batch_size,
+                    )
                 )
-            )
+                metrics[f"eval_{split}_perplexity"] = score.perplexity
+            except ModelError as error:  # no number
+                step = self.state.global_step
+                if step == 0:
+                    raise  # the base model's own fault
+                self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
             self.on_measurement(Measurement(self.state.global_step, self.token_count.tokens, split, score))
-            metrics[f"eval_{split}_perplexity"] = score.perplexity
             metrics[f"eval_{split}_bits_per_byte"] = score.bits_per_byte
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._follow_course(metrics["eval_val_bits_per_byte"])
         return metrics
+
+    def _follow_course(self, bits_per_byte: float) -> None:
+        """Have the best kept as a checkpoint, and end where more training is of no use."""
+        step, train = self.state.global_step, self.ghostpen_config.train
+        self.course = observe_evaluation(self.course, step=step, bits_per_byte=bits_per_byte)
+        if step and self.course.best_step == step:
+            self.control.should_save = True
+        if step < self.state.max_steps and (stop := find_early_stop(self.course, train, step=step)):
+            self.stop = stop
+            self.control.should_save = True
+            self.control.should_training_stop = True
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, seal it and delete old ones; where the disk refuses, go on with those before."""
+        folder = Path(self.args.output_dir)
+        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        try:
+            if checkpoint.exists():
+                shutil.rmtree(checkpoint)  # of a part of the training that was not kept
+            super()._save_checkpoint(model, trial)
+            progress = {"tokens_seen": self.token_count.tokens, "course": self.course.to_json()}
+            seal_checkpoint(checkpoint, progress=progress)
+        except Exception as error:
+            reason = explain_disk_error(error)
+            if reason is None:
+                raise
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            self.on_warning(
+                f"no checkpoint at step {self.state.global_step}: {checkpoint}: {reason}; "
+                "the training goes on, and --resume would start from the checkpoint before"
+            )
+            return
+        keep = self.ghostpen_config.train.keep_checkpoints
+        delete_old_checkpoints(folder, keep=keep, best_step=self.course.best_step)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the manifest says it all, and TRL's asks W&B for a URL that an offline run has not."""
@@ -231,14 +345,14 @@ class TokenCount(TrainerCallback):
         """Stop the watch."""
         self.training_s += time.perf_counter() - self._began_s
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Seal the checkpoint: Trainer has written the rest of it."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        seal_checkpoint(checkpoint, tokens_seen=self.tokens)
 
-    def load(self, checkpoint: Path) -> None:
-        """Read the count of a checkpoint."""
-        self.tokens = read_tokens_seen(checkpoint)
+class LastEvaluation(TrainerCallback):
+    """Measure at the last step, too, so that the end of a training can be the best of it."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for it."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
 
 
 class FirstStepCheck(TrainerCallback):
