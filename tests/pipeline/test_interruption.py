@@ -1,5 +1,7 @@
 """Ctrl-C and --resume: an interrupted training ends where a straight one does."""
 
+import math
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +22,14 @@ def start_training(commands: Commands, config: str, *, output: str) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not (metrics.exists() and '"train"' in metrics.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline, f"no step in metrics.jsonl after {LIMIT_S} seconds"
+        time.sleep(0.002)
+
+
+def wait_for_seal(checkpoint: Path) -> None:
+    """Wait until a checkpoint is whole."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (checkpoint / "seal.json").exists():
+        assert time.monotonic() < deadline, f"{checkpoint} was not whole after {LIMIT_S} seconds"
         time.sleep(0.002)
 
 
@@ -98,10 +108,7 @@ def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str,
     ]
     folder = commands.folder / "damaged/austen"
     commands.start("train", "--config", config, *options)
-    deadline = time.monotonic() + LIMIT_S
-    while not (folder / "checkpoints/checkpoint-2/seal.json").exists():
-        assert time.monotonic() < deadline, f"no second checkpoint after {LIMIT_S} seconds"
-        time.sleep(0.002)
+    wait_for_seal(folder / "checkpoints/checkpoint-2")
     commands.interrupt()
     assert commands.wait().exit_code == 130
     newest = max(folder.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
@@ -118,6 +125,40 @@ def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str,
     ) in done.stdout
     straight, joined = (load_file(path / "adapter/adapter_model.safetensors") for path in (author_run.folder, folder))
     assert [name for name in straight if not torch.equal(straight[name], joined[name])] == []
+
+
+def test_resume_in_the_second_epoch_equals_a_straight_training(
+    commands: Commands, config: str, letters: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    settings = [f"data.dir={letters}", "data.sequence_length=256", "train.eval_every=1", "eval.max_val_bytes=1"]
+    settings += ["train.checkpoint_every=1", "train.keep_checkpoints=20", "train.max_steps=16"]
+    options = ["train", "--config", config, *(part for setting in settings for part in ("--set", setting))]
+    folders = [commands.folder / name / "austen" for name in ("straight-epochs", "resumed-epochs")]
+    done = commands.succeed(*options, "--set", "output.dir=straight-epochs")
+    samples = int(re.search(r"(\d+) samples", done.stdout)[1])
+    steps = math.ceil(samples / 8)
+    assert samples % 8 and 2 * steps < 16  # the last step of an epoch is smaller, and the third epoch is reached
+    commands.start(*options, "--set", "output.dir=resumed-epochs")
+    wait_for_seal(folders[1] / f"checkpoints/checkpoint-{steps + 2}")
+    commands.interrupt()
+    assert commands.wait().exit_code == 130
+    stopped_at = max(int(path.name.rpartition("-")[2]) for path in folders[1].glob("checkpoints/checkpoint-*"))
+    assert steps + 2 <= stopped_at < 2 * steps
+
+    commands.succeed(*options, "--set", "output.dir=resumed-epochs", "--resume")
+
+    tokens = [
+        [row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+        for folder in folders
+    ]
+    assert tokens[0] == tokens[1]  # which say what samples each step had
+    assert tokens[0][:steps] != tokens[0][steps : 2 * steps]
+    assert sum(tokens[0][:steps]) == sum(tokens[0][steps : 2 * steps])
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in folders]
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
 
 
 def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:

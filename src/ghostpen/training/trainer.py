@@ -5,6 +5,7 @@ What is changed, and why:
                    between CPU and GPU. Here it is one function everywhere (`loss.compute_loss_nats`).
     evaluate       the stock one averages batch means over examples; here nats and tokens are summed
     log            a callback that edits logs comes after the trackers; the override comes before
+    the samples    come in steps of like length (`batches.plan_steps`), not at random
 
 Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's trainer when it is imported.
 """
@@ -30,6 +31,7 @@ from ghostpen.errors import TrainingStopped
 from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits, compute_balance
+from ghostpen.training.batches import StepOrder
 from ghostpen.training.checkpoints import read_tokens_seen, seal_checkpoint
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
@@ -110,10 +112,12 @@ class GhostpenTrainer(SFTTrainer):
         """
         from datasets import Dataset
 
+        filler = TrainSample((0, 0), (IGNORED_LABEL, IGNORED_LABEL), document="")  # for `StepOrder`, see there
         rows = {
-            "input_ids": [list(sample.input_ids) for sample in samples],
-            "labels": [list(sample.labels) for sample in samples],
+            "input_ids": [list(sample.input_ids) for sample in [*samples, filler]],
+            "labels": [list(sample.labels) for sample in [*samples, filler]],
         }
+        self.sample_lengths = [len(sample.input_ids) for sample in samples]
         dataset = Dataset.from_dict(rows)
         self.ghostpen_config = config
         self.validation = validation
@@ -129,6 +133,18 @@ class GhostpenTrainer(SFTTrainer):
             processing_class=tokenizer,
             data_collator=collate,
             callbacks=[self.token_count, FirstStepCheck(), *callbacks],
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
+        """Order the samples; transformers calls it for the training's dataset alone."""
+        at_once = self.args.train_batch_size * self.args.world_size
+        return StepOrder(
+            self.sample_lengths,
+            step_size=at_once * self.args.gradient_accumulation_steps,
+            seed=self.args.seed,
+            read_step=lambda: self.state.global_step,
+            filler=len(self.sample_lengths),
+            multiple=at_once if self.args.world_size > 1 else 1,
         )
 
     def compute_loss(
