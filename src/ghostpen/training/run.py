@@ -18,6 +18,7 @@ from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
+from ghostpen.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,8 +51,12 @@ class _Start:
     damaged: tuple[Path, ...] = ()  # newer checkpoints that are not whole
 
 
-def train_run(config: RunConfig, *, control: bool, resume: bool, console: Console) -> TrainResult:
+def train_run(
+    config: RunConfig, *, control: bool, resume: bool, console: Console, ranks: Ranks = ALONE
+) -> TrainResult:
     """Train one adapter; do nothing where the same one stands finished.
+
+    Of several processes each is called with the same settings; only the first writes.
 
     Raises:
         ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false.
@@ -63,7 +68,7 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
     data = load_manifest(config.data.dir)
     sections = load_sections(config.data.dir, "contrast_train" if control else "train")
     validation = load_validation(config)
-    start = plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256)
+    start = ranks.share(lambda: plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256))
     if start.finished:
         console.print(
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
@@ -100,20 +105,23 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
         base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
         device=loaded.device,
         plan=plan,
-    )
-    # From here on something is written: whatever can be refused has been.
-    (start.folder / "samples").mkdir(parents=True, exist_ok=True)
-    write_text_atomically(before, start.folder / "samples/before.txt")
-    write_manifest(manifest, start.folder)
+    ) | {"processes": ranks.size}
+    ranks.wait()  # what can be refused is refused before anything is written, by any process
+    if ranks.is_first:
+        (start.folder / "samples").mkdir(parents=True, exist_ok=True)
+        write_text_atomically(before, start.folder / "samples/before.txt")
+        write_manifest(manifest, start.folder)
     console.print(
         f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
         + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
     )
     tokens_seen, training_s = _execute_training(
         config, loaded=loaded, samples=samples, validation=validation, start=start, plan_trainable=plan.trainable,
-        before=before, console=console, title="control" if control else data.inputs.author,
+        before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
     )  # fmt: skip
-    write_manifest(manifest | {"finished": True, "tokens_seen": tokens_seen, "training_s": training_s}, start.folder)
+    if ranks.is_first:
+        finished = {"finished": True, "tokens_seen": tokens_seen, "training_s": training_s}
+        write_manifest(manifest | finished, start.folder)
     console.print(f"adapter, curve and samples are in {start.folder}")
     return TrainResult(start.folder, False, tokens_seen)
 
@@ -201,7 +209,7 @@ def render_samples(loaded: LoadedModel, sections: list[Section], *, seed: int) -
 
 def _execute_training(
     config: RunConfig, *, loaded: LoadedModel, samples: list[TrainSample], validation: dict[str, list[Section]],
-    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str,
+    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str, ranks: Ranks,
 ) -> tuple[int, float]:  # fmt: skip
     from ghostpen.model.loading import save_adapter
     from ghostpen.training.curve import write_perplexity_curve
@@ -211,17 +219,20 @@ def _execute_training(
     from ghostpen.training.trainer import GhostpenTrainer, StopOnSignal
 
     resume_step = read_step(start.checkpoint) if start.checkpoint else 0
-    tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
-    tracker.record_targets(plan_trainable)
+    tracker = None
+    if ranks.is_first:
+        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
+        tracker.record_targets(plan_trainable)
     progress = TrainingProgress(console, title=title, max_steps=config.train.max_steps)
 
     def on_measurement(measurement: Measurement) -> None:
-        tracker.record(measurement)
+        if tracker:
+            tracker.record(measurement)
         progress.show(measurement)
 
     began_s = time.monotonic()
     try:
-        with StopOnSignal() as stop:
+        with StopOnSignal(ranks) as stop:
             trainer = GhostpenTrainer(
                 config=config,
                 model=loaded.model,
@@ -232,6 +243,7 @@ def _execute_training(
                 fresh=start.checkpoint is None,
                 on_measurement=on_measurement,
                 callbacks=[stop, progress],
+                ranks=ranks,
             )
             if start.checkpoint:
                 trainer.token_count.load(start.checkpoint)
@@ -243,14 +255,16 @@ def _execute_training(
                     f"stopped at step {step} of {config.train.max_steps}; a checkpoint was written to "
                     f"{start.folder / 'checkpoints'}: go on with the same command and --resume"
                 )
-        save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
         after = render_samples(loaded, validation["val"], seed=config.train.seed)
-        write_text_atomically(after, start.folder / "samples/after.txt")
-        write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
-        sent = [("before", before), ("after", after)] if config.tracking.send_samples else []
-        tracker.finish(samples=sent)
+        if tracker:
+            save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
+            write_text_atomically(after, start.folder / "samples/after.txt")
+            write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
+            sent = [("before", before), ("after", after)] if config.tracking.send_samples else []
+            tracker.finish(samples=sent)
     except BaseException:
-        tracker.abort()
+        if tracker:
+            tracker.abort()
         raise
     finally:
         progress.stop()
