@@ -295,6 +295,7 @@ def test_write_finds_a_run_by_its_folder(tested_run: Run, commands: Commands, co
     by_folder = commands.succeed("write", "She", "--run", "runs/austen", *options)
     assert by_folder.stdout == by_config.stdout
     assert by_config.stdout.startswith("She")
+    (commands.folder / "runs/austen/manifest.json").touch()
     assert commands.succeed("write", "She", *options).stdout == by_config.stdout  # the newest run is meant
 
 

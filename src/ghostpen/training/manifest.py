@@ -36,7 +36,7 @@ PACKAGES = (
 
 def build_manifest(
     config: RunConfig, *, recipe: Recipe, run_id: str, role: str, data_sha256: str, author: str, base: dict[str, Any],
-    device: str, plan: TargetPlan,
+    device: str, processes: int, plan: TargetPlan,
 ) -> dict[str, Any]:  # fmt: skip
     """Build the manifest of a run that begins.
 
@@ -56,6 +56,7 @@ def build_manifest(
         "data_sha256": data_sha256,
         "base_model": base,
         "device": device,
+        "processes": processes,
         "seed": config.train.seed,
         "ghostpen_version": ghostpen.__version__,
         "git_commit": read_git_commit(),

@@ -20,6 +20,7 @@ from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_step
 from ghostpen.training.course import Stop
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
+from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
 
 if TYPE_CHECKING:
@@ -54,8 +55,12 @@ class _Start:
     damaged: tuple[Path, ...] = ()  # newer checkpoints that are not whole
 
 
-def train_run(config: RunConfig, *, control: bool, resume: bool, console: Console) -> TrainResult:
+def train_run(
+    config: RunConfig, *, control: bool, resume: bool, console: Console, ranks: Ranks = ALONE
+) -> TrainResult:
     """Train one adapter; do nothing where the same one stands finished.
+
+    Of several processes each is called with the same settings; only the first writes.
 
     Raises:
         ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false.
@@ -68,7 +73,7 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
     data = load_manifest(config.data.dir)
     load_sections(config.data.dir, "contrast_train" if control else "train")  # refused here, if at all
     validation = load_validation(config)
-    start = plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256)
+    start = ranks.share(lambda: plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256))
     if start.finished:
         console.print(
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
@@ -113,12 +118,14 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
         author="other authors" if control else data.inputs.author,
         base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
         device=loaded.device,
+        processes=ranks.size,
         plan=plan,
     )
-    # From here on something is written: whatever can be refused has been.
-    (start.folder / "samples").mkdir(parents=True, exist_ok=True)
-    write_text_atomically(before, start.folder / "samples/before.txt")
-    write_manifest(manifest, start.folder)
+    ranks.wait()  # what can be refused is refused before anything is written, by any process
+    if ranks.is_first:
+        (start.folder / "samples").mkdir(parents=True, exist_ok=True)
+        write_text_atomically(before, start.folder / "samples/before.txt")
+        write_manifest(manifest, start.folder)
     console.print(recipe.describe(), soft_wrap=True)
     console.print(
         f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
@@ -126,9 +133,10 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
     )
     outcome = _execute_training(
         settings, loaded=loaded, samples=samples, validation=validation, start=start, plan_trainable=plan.trainable,
-        before=before, console=console, title="control" if control else data.inputs.author,
+        before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
     )  # fmt: skip
-    write_manifest(manifest | outcome.to_json(), start.folder)
+    if ranks.is_first:
+        write_manifest(manifest | outcome.to_json(), start.folder)
     if outcome.failure:
         raise outcome.failure
     console.print(f"adapter, curve and samples are in {start.folder}")
@@ -247,7 +255,7 @@ class _Outcome:
 
 def _execute_training(
     config: RunConfig, *, loaded: LoadedModel, samples: list[TrainSample], validation: dict[str, list[Section]],
-    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str,
+    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str, ranks: Ranks,
 ) -> _Outcome:  # fmt: skip
     from ghostpen.model.loading import save_adapter
     from ghostpen.training.curve import write_perplexity_curve
@@ -258,13 +266,16 @@ def _execute_training(
 
     max_steps = config.train.max_steps or 0  # nothing is open any more
     resume_step = read_step(start.checkpoint) if start.checkpoint else 0
-    tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
-    tracker.record_targets(plan_trainable)
-    progress = TrainingProgress(console, title=title, max_steps=max_steps)
     checkpoints = start.folder / "checkpoints"
+    tracker = None
+    if ranks.is_first:
+        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
+        tracker.record_targets(plan_trainable)
+    progress = TrainingProgress(console, title=title, max_steps=max_steps)
 
     def on_measurement(measurement: Measurement) -> None:
-        tracker.record(measurement)
+        if tracker:
+            tracker.record(measurement)
         progress.show(measurement)
 
     def warn(text: str) -> None:
@@ -273,7 +284,7 @@ def _execute_training(
     failure = None
     began_s = time.monotonic()
     try:
-        with StopOnSignal() as stop:
+        with StopOnSignal(ranks) as stop:
             trainer = GhostpenTrainer(
                 config=config,
                 model=loaded.model,
@@ -285,6 +296,7 @@ def _execute_training(
                 on_measurement=on_measurement,
                 on_warning=warn,
                 callbacks=[stop, progress],
+                ranks=ranks,
             )
             if start.checkpoint:
                 trainer.restore(start.checkpoint)
@@ -307,19 +319,21 @@ def _execute_training(
                 f"{trainer.stop.text}, and was never below the untrained adapter's; train anew with a lower "
                 "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
             )
-        if best is not None:
-            save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
-            after = render_samples(loaded, validation["val"], seed=config.train.seed)
-            write_text_atomically(after, start.folder / "samples/after.txt")
-            if trainer.stop:
-                console.print(f"{trainer.stop.text}: stopped at step {step} of {max_steps}", soft_wrap=True)
-            if best["step"] != step:
-                console.print(f"the adapter is that of step {best['step']}, the best on the author's validation text")
-        write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
-        sent = [("before", before), ("after", after)] if best is not None and config.tracking.send_samples else []
-        tracker.finish(samples=sent)
+        after = render_samples(loaded, validation["val"], seed=config.train.seed) if best else None
+        if best and trainer.stop:
+            console.print(f"{trainer.stop.text}: stopped at step {step} of {max_steps}", soft_wrap=True)
+        if best and best["step"] != step:
+            console.print(f"the adapter is that of step {best['step']}, the best on the author's validation text")
+        if tracker:
+            if after is not None:
+                save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
+                write_text_atomically(after, start.folder / "samples/after.txt")
+            write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
+            sent = [("before", before), ("after", after)] if after and config.tracking.send_samples else []
+            tracker.finish(samples=sent)
     except BaseException:
-        tracker.abort()
+        if tracker:
+            tracker.abort()
         raise
     finally:
         progress.stop()
