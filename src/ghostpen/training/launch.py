@@ -30,6 +30,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 END_TIMEOUT_S = 30.0
 # From SIGTERM to SIGKILL: a process that waits for a dead one inside NCCL runs no handler.
 KILL_TIMEOUT_S = 10.0
+_SPLITTING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # set by `accelerate launch`
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -62,8 +63,14 @@ def read_place(environ: Mapping[str, str]) -> Place | None:
     """Read what torchrun, `accelerate launch` or `launch_processes` set; None for a process started alone.
 
     Raises:
-        ConfigError: a variable is missing or no number.
+        ConfigError: a variable is missing or no number, or the model would be split over the processes.
     """
+    for name in _SPLITTING:
+        if environ.get(name, "false").lower() in ("true", "1"):
+            raise ConfigError(
+                f"{name} is set: the processes would each hold a part of the model, and ghostpen measures and saves "
+                "whole ones; launch without FSDP and DeepSpeed"
+            )
     if environ.get("WORLD_SIZE", "1") == "1":
         return None
     try:

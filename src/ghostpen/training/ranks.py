@@ -6,6 +6,7 @@ averages (over NCCL on GPUs). One process alone is the same code with nothing to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,6 +110,9 @@ def join_ranks(place: Place | None) -> Iterator[Ranks]:
             f"process {place.rank} can't meet the other {place.size - 1} at MASTER_ADDR:MASTER_PORT "
             f"({str(error).splitlines()[0]}); start again, with another port if several trainings share a machine"
         ) from error
+    if not gpus:
+        # accelerate 1.15 calls a CPU "cpu:0", where transformers 5.17 can't load an optimiser's state to.
+        os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     ranks = Ranks(place.rank, place.size, dist.new_group(backend="gloo", timeout=timeout))
     try:
         yield ranks

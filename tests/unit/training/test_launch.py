@@ -203,6 +203,15 @@ def test_place_that_is_incomplete_is_an_error(environ: dict[str, str]) -> None:
         read_place(environ | {"WORLD_SIZE": "2"})
 
 
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_launcher_that_would_split_the_model_is_refused(name: str) -> None:
+    environ = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
+
+    with pytest.raises(ConfigError, match=f"{name} is set"):
+        read_place(environ | {name: "true"})
+    assert read_place(environ | {name: "false"}) == Place(0, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("batch_size", "accumulation", "processes", "expected"),
     [
