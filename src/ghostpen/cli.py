@@ -124,11 +124,17 @@ def train(
         bool, typer.Option("--control", help="Train the control adapter: same steps, other authors' texts.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    tracker: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="wandb, tensorboard or none: short for --set tracking.tracker=NAME."),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
 
-    run_config = load_run_config(config, overrides or ())  # before torch: a wrong setting answers at once
+    chosen = [f"tracking.tracker={tracker}"] if tracker is not None else []
+    # Before torch: a wrong setting answers at once.
+    run_config = load_run_config(config, [*(overrides or ()), *chosen])
 
     from ghostpen.training.run import train_run
 

@@ -22,6 +22,9 @@ class Measurement:
     learning_rate: float | None = None
     tokens_per_s: float | None = None
     balance: float | None = None
+    grad_norm: float | None = None  # of the newest step, before it is scaled down
+    peak_memory_bytes: int | None = None  # of the process, since it started
+    peak_gpu_memory_bytes: int | None = None  # that tensors held; None without a GPU
 
     def to_json(self) -> dict[str, Any]:
         """Render the row; training rows have no bytes, so no bits per byte."""
@@ -36,6 +39,9 @@ class Measurement:
             "learning_rate": self.learning_rate,
             "tokens_per_s": self.tokens_per_s,
             "balance": self.balance,
+            "grad_norm": self.grad_norm,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "peak_gpu_memory_bytes": self.peak_gpu_memory_bytes,
         }
 
 

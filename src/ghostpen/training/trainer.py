@@ -48,6 +48,7 @@ from ghostpen.training.course import (
     observe_evaluation,
     observe_gradient,
 )
+from ghostpen.training.memory import read_peak_memory
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
 
@@ -248,6 +249,7 @@ class GhostpenTrainer(SFTTrainer):
         if "loss" in logs and self._tokens:
             now_s = self.token_count.training_s
             elapsed_s = now_s - self._since_s
+            peak = read_peak_memory()
             self.on_measurement(
                 Measurement(
                     step=self.state.global_step,
@@ -257,6 +259,9 @@ class GhostpenTrainer(SFTTrainer):
                     learning_rate=logs.get("learning_rate"),
                     tokens_per_s=self._tokens / elapsed_s if elapsed_s > 0 else None,
                     balance=self._balance if self.router_logits is not None else None,
+                    grad_norm=logs.get("grad_norm"),
+                    peak_memory_bytes=peak.process_bytes,
+                    peak_gpu_memory_bytes=peak.gpu_bytes,
                 )
             )
             self._nats, self._tokens, self._since_s = 0.0, 0, now_s
