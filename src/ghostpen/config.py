@@ -111,11 +111,11 @@ class TrainConfig(_Section):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
-    max_grad_norm_jump: float | None = Field(
+    max_grad_norm_jump: float = Field(
         default=100.0,
-        gt=1,
+        ge=0,
         description="Stop where a gradient's norm is this many times the usual one (the last steps' median); "
-        "None never does.",
+        "0 never does.",
     )
     mixed_precision: bool = Field(
         default=True,
@@ -134,16 +134,16 @@ class TrainConfig(_Section):
     keep_checkpoints: int = Field(
         default=2, ge=1, description="Newest checkpoints that are kept, beside the best one."
     )
-    patience: int | None = Field(
+    patience: int = Field(
         default=4,
-        ge=1,
+        ge=0,
         description="Stop after this many measurements without a better one on the author's validation text; "
-        "None never does.",
+        "0 never does.",
     )
-    max_rises: int | None = Field(
+    max_rises: int = Field(
         default=3,
-        ge=1,
-        description="Stop after this many measurements in a row, each worse than the one before; None never does.",
+        ge=0,
+        description="Stop after this many measurements in a row, each worse than the one before; 0 never does.",
     )
     router_aux_loss_coef: float = Field(
         default=0.0,

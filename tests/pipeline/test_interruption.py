@@ -1,6 +1,8 @@
 """Ctrl-C, SIGTERM, kill -9, a full disk, and --resume: a training that was cut off ends where a straight one does."""
 
+import math
 import random
+import re
 import time
 from pathlib import Path
 
@@ -47,6 +49,14 @@ def start_training(commands: Commands, config: str, *, output: str) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not (metrics.exists() and '"train"' in metrics.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline, f"no step in metrics.jsonl after {LIMIT_S} seconds"
+        time.sleep(0.002)
+
+
+def wait_for_seal(checkpoint: Path) -> None:
+    """Wait until a checkpoint is whole."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (checkpoint / "seal.json").exists():
+        assert time.monotonic() < deadline, f"{checkpoint} was not whole after {LIMIT_S} seconds"
         time.sleep(0.002)
 
 
@@ -122,10 +132,7 @@ def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str,
     ]
     folder = commands.folder / "damaged/austen"
     commands.start("train", "--config", config, *options)
-    deadline = time.monotonic() + LIMIT_S
-    while not (folder / "checkpoints/checkpoint-2/seal.json").exists():
-        assert time.monotonic() < deadline, f"no second checkpoint after {LIMIT_S} seconds"
-        time.sleep(0.002)
+    wait_for_seal(folder / "checkpoints/checkpoint-2")
     commands.interrupt()
     assert commands.wait().exit_code == 130
     newest = find_newest(folder)
@@ -141,6 +148,40 @@ def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str,
         f"going on from {checkpoints}/checkpoint-{step - 1}"
     ) in done.stdout
     check_same_end(author_run.folder, folder)
+
+
+def test_resume_in_the_second_epoch_equals_a_straight_training(
+    commands: Commands, config: str, letters: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    settings = [f"data.dir={letters}", "data.sequence_length=256", "train.eval_every=1", "eval.max_val_bytes=1"]
+    settings += ["train.checkpoint_every=1", "train.keep_checkpoints=20", "train.max_steps=16", "train.max_rises=0"]
+    settings += ["train.patience=0"]
+    options = ["train", "--config", config, *(part for setting in settings for part in ("--set", setting))]
+    folders = [commands.folder / name / "austen" for name in ("straight-epochs", "resumed-epochs")]
+    done = commands.succeed(*options, "--set", "output.dir=straight-epochs")
+    samples = int(re.search(r"(\d+) samples", done.stdout)[1])
+    steps = math.ceil(samples / 8)
+    assert samples % 8 and 2 * steps < 16  # the last step of an epoch is smaller, and the third epoch is reached
+    commands.start(*options, "--set", "output.dir=resumed-epochs")
+    wait_for_seal(folders[1] / f"checkpoints/checkpoint-{steps + 2}")
+    commands.interrupt()
+    assert commands.wait().exit_code == 130
+    assert steps + 2 <= read_step(find_newest(folders[1])) < 2 * steps
+
+    commands.succeed(*options, "--set", "output.dir=resumed-epochs", "--resume")
+
+    tokens = [
+        [row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+        for folder in folders
+    ]
+    assert tokens[0] == tokens[1]  # which say what samples each step had
+    assert tokens[0][:steps] != tokens[0][steps : 2 * steps]
+    assert sum(tokens[0][:steps]) == sum(tokens[0][steps : 2 * steps])
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in folders]
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
 
 
 def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:
@@ -200,7 +241,7 @@ def too_small_bytes(author_run: Run) -> str:
 def test_full_disk_costs_the_checkpoints_and_not_the_training(
     commands: Commands, config: str, author_run: Run, too_small_bytes: str
 ) -> None:
-    options = ["--set", "output.dir=full", "--set", "train.max_rises=1000"]
+    options = ["--set", "output.dir=full"]
     done = commands.run("train", "--config", config, *options, too_small_bytes, code=SMALL_DISK, environment=NO_WANDB)
     folder = commands.folder / "full/austen"
     assert (done.exit_code, done.stderr) == (0, "")

@@ -79,10 +79,10 @@ def observe_gradient(course: Course, grad_norm: float) -> Course:
 
 def find_early_stop(course: Course, train: TrainConfig, *, step: int) -> Stop | None:
     """Decide after an evaluation whether more training is of use."""
-    if train.max_rises is not None and course.rises >= train.max_rises:
+    if train.max_rises and course.rises >= train.max_rises:
         times = f"rose at {course.rises} evaluations in a row (train.max_rises)"
         return Stop("rising", f"the perplexity of the author's validation text {times}", step)
-    if train.patience is not None and course.since_best >= train.patience:
+    if train.patience and course.since_best >= train.patience:
         times = f"has not improved for {course.since_best} evaluations (train.patience)"
         return Stop("no-improvement", f"the perplexity of the author's validation text {times}", step)
     return None
@@ -96,7 +96,7 @@ def find_explosion(course: Course, train: TrainConfig, grad_norm: float, *, step
     """
     if not math.isfinite(grad_norm):
         return Stop("exploding-gradient", f"the gradient's norm became {grad_norm} at step {step}", step)
-    if train.max_grad_norm_jump is None or len(course.grad_norms) < GRAD_NORMS_NEEDED:
+    if not train.max_grad_norm_jump or len(course.grad_norms) < GRAD_NORMS_NEEDED:
         return None
     usual = statistics.median(course.grad_norms)
     if grad_norm <= train.max_grad_norm_jump * usual:

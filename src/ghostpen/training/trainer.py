@@ -7,6 +7,7 @@ What is changed, and why:
     log            a callback that edits logs comes after the trackers; the override comes before
     _save_checkpoint   sealed, rotated only after the seal, and a full disk costs a checkpoint, not the training
     _clip_grad_norm    a gradient that is none is not followed
+    the samples    come in steps of like length (`batches.plan_steps`), not at random
 
 Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's trainer when it is imported.
 """
@@ -33,6 +34,7 @@ from ghostpen.errors import ModelError, TrainingStopped
 from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits, compute_balance
+from ghostpen.training.batches import StepOrder
 from ghostpen.training.checkpoints import (
     delete_old_checkpoints,
     explain_disk_error,
@@ -136,10 +138,12 @@ class GhostpenTrainer(SFTTrainer):
         """
         from datasets import Dataset
 
+        filler = TrainSample((0, 0), (IGNORED_LABEL, IGNORED_LABEL), document="")  # for `StepOrder`, see there
         rows = {
-            "input_ids": [list(sample.input_ids) for sample in samples],
-            "labels": [list(sample.labels) for sample in samples],
+            "input_ids": [list(sample.input_ids) for sample in [*samples, filler]],
+            "labels": [list(sample.labels) for sample in [*samples, filler]],
         }
+        self.sample_lengths = [len(sample.input_ids) for sample in samples]
         dataset = Dataset.from_dict(rows)
         self.ghostpen_config = config
         self.validation = validation
@@ -186,6 +190,18 @@ class GhostpenTrainer(SFTTrainer):
     def load_weights(self, checkpoint: Path) -> None:
         """Give the adapter the weights that it had at a checkpoint, as a resume does."""
         self._load_from_checkpoint(str(checkpoint))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
+        """Order the samples; transformers calls it for the training's dataset alone."""
+        at_once = self.args.train_batch_size * self.args.world_size
+        return StepOrder(
+            self.sample_lengths,
+            step_size=at_once * self.args.gradient_accumulation_steps,
+            seed=self.args.seed,
+            read_step=lambda: self.state.global_step,
+            filler=len(self.sample_lengths),
+            multiple=at_once if self.args.world_size > 1 else 1,
+        )
 
     def compute_loss(
         self,

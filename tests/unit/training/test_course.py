@@ -59,7 +59,7 @@ def test_early_stop(values: tuple[float, ...], reason: str | None) -> None:
 
 
 def test_early_stop_that_is_off_never_comes() -> None:
-    off = TrainConfig(patience=None, max_rises=None)
+    off = TrainConfig(patience=0, max_rises=0)
     assert find_early_stop(follow(1.0, *(1.0 + n for n in range(1, 50))), off, step=500) is None
 
 
@@ -88,7 +88,7 @@ def test_gradient_far_above_the_median_stops() -> None:
 
 def test_gradient_jump_needs_a_median_of_enough_steps_and_can_be_off() -> None:
     assert find_explosion(after_steps(GRAD_NORMS_NEEDED - 1), TRAIN, 1e6, step=20) is None
-    assert find_explosion(after_steps(GRAD_NORMS_NEEDED), TrainConfig(max_grad_norm_jump=None), 1e6, step=21) is None
+    assert find_explosion(after_steps(GRAD_NORMS_NEEDED), TrainConfig(max_grad_norm_jump=0.0), 1e6, step=21) is None
 
 
 def test_course_keeps_the_last_norms_only() -> None:
