@@ -140,12 +140,18 @@ def train(
             metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU. 1 if left out."
         ),
     ] = None,
+    tracker: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="wandb, tensorboard or none: short for --set tracking.tracker=NAME."),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
     from ghostpen.training import launch
 
-    run_config = load_run_config(config, overrides or ())  # before torch: a wrong setting answers at once
+    chosen = [f"tracking.tracker={tracker}"] if tracker is not None else []
+    # Before torch: a wrong setting answers at once.
+    run_config = load_run_config(config, [*(overrides or ()), *chosen])
     place = launch.read_place(os.environ)
     count = launch.plan_processes(processes, train=run_config.train, place=place, count_gpus=launch.count_gpus)
     if place is None and count > 1:

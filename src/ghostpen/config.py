@@ -184,12 +184,30 @@ class EvalConfig(_Section):
 
 
 class TrackingConfig(_Section):
-    """Say where the curves go."""
+    """Say where the curves go, and what goes with them. Nothing here changes what is trained."""
 
+    tracker: Literal["wandb", "tensorboard", "none"] = Field(
+        default="wandb", description="Where the curves go beside metrics.jsonl, which is always written."
+    )
     wandb_project: str = Field(default="ghostpen", min_length=1, description="Project in Weights & Biases.")
+    samples: int = Field(
+        default=1,
+        ge=0,
+        description="Held-out passages that are continued at every evaluation, into samples/step-N.txt; 0 is none.",
+    )
+    sample_words: int = Field(default=40, ge=1, description="Words of such a continuation, at most.")
     send_samples: bool = Field(
         default=False,
-        description="Send the written samples to Weights & Biases; each begins with words of a held-out text.",
+        description="Give the written samples to the tracker; each begins with words of a held-out text.",
+    )
+    send_adapter: bool = Field(
+        default=False, description="Send the trained adapter to Weights & Biases as an artifact."
+    )
+    timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds that the end of a training waits for the tracker, at most; large adapters "
+        "(tracking.send_adapter) need more.",
     )
 
 

@@ -29,6 +29,9 @@ ROW_KEYS = {
     "learning_rate",
     "tokens_per_s",
     "balance",
+    "grad_norm",
+    "peak_memory_bytes",
+    "peak_gpu_memory_bytes",
 }
 # Asked for: rank 4 on all of 2 layers, so 2 * 4 * (in + out), and 4 experts where there are experts.
 TRAINABLE = {
@@ -107,7 +110,10 @@ def test_metrics_are_true_sums_at_the_right_steps(author_run: Run) -> None:
     assert 0.9 * 12 * 8 * 63 < total <= 12 * 8 * 63
     assert all(row["bits_per_byte"] is None and row["tokens_per_s"] > 0 for row in by_split["train"])
     assert all(row["bits_per_byte"] > 0 for row in by_split["val"] + by_split["contrast_val"])
-    assert all(row["balance"] is None for row in rows)
+    assert all(row["balance"] is None and row["peak_gpu_memory_bytes"] is None for row in rows)
+    assert all(row["grad_norm"] > 0 for row in by_split["train"])
+    peaks = [row["peak_memory_bytes"] for row in by_split["train"]]
+    assert peaks[0] > 2**28 and peaks == sorted(peaks)  # torch alone takes a quarter of a gigabyte
 
 
 def test_training_lowers_the_perplexity_and_leaves_the_base_alone(author_run: Run, base: Path) -> None:

@@ -83,7 +83,8 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
                 f"the {label} adapter was trained on other data than data.dir holds now; "
                 "delete the run's folder and train again"
             )
-    settings = {label: dict(manifest["config"], name="") for label, manifest in manifests.items()}
+    # Nor does it matter where their curves went.
+    settings = {label: dict(manifest["config"], name="", tracking=None) for label, manifest in manifests.items()}
     if settings["control"] != settings["author"]:
         raise ConfigError(
             "the control adapter was trained with other settings than the author's, so their difference would "

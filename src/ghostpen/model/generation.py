@@ -15,7 +15,8 @@ def continue_text(
 ) -> str:
     """Write on from `prompt`; return what was written, without the prompt.
 
-    The prompt is running text, in the form that `text` samples are trained in: no chat around it.
+    The prompt is running text, in the form that `text` samples are trained in: no chat around it. The random
+    numbers of who calls are left as they are, because a training may be going on.
 
     Args:
         temperature: 0 takes the likeliest token each time.
@@ -33,11 +34,11 @@ def continue_text(
     input_ids = torch.tensor([ids], device=device)
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-    torch.manual_seed(seed)
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+            torch.manual_seed(seed)
             output = model.generate(
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),

@@ -137,6 +137,19 @@ def attach_adapter(
     return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device), plan
 
 
+def prepare_for_training(loaded: LoadedModel, *, gradient_checkpointing: bool) -> None:
+    """Undo what Unsloth's `generate` did to a model that is still being trained.
+
+    On a GPU it turns gradient checkpointing off and a cache on, for good (unsloth 2026.10.9, `for_inference`); the
+    steps after it would then need the memory that checkpointing saves. On the CPU it changes nothing.
+    """
+    import unsloth
+
+    unsloth.FastLanguageModel.for_training(
+        loaded.model, use_gradient_checkpointing="unsloth" if gradient_checkpointing else False
+    )
+
+
 def load_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
     """Put a trained adapter on its base, for reading only.
 

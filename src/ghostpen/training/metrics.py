@@ -22,6 +22,9 @@ class Measurement:
     learning_rate: float | None = None
     tokens_per_s: float | None = None
     balance: float | None = None
+    grad_norm: float | None = None  # of the newest step, before it is scaled down
+    peak_memory_bytes: int | None = None  # of the process, since it started
+    peak_gpu_memory_bytes: int | None = None  # that tensors held; None without a GPU
 
     def to_json(self) -> dict[str, Any]:
         """Render the row; training rows have no bytes, so no bits per byte."""
@@ -36,18 +39,27 @@ class Measurement:
             "learning_rate": self.learning_rate,
             "tokens_per_s": self.tokens_per_s,
             "balance": self.balance,
+            "grad_norm": self.grad_norm,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "peak_gpu_memory_bytes": self.peak_gpu_memory_bytes,
         }
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path, *, drop_torn_end: bool = False) -> list[dict[str, Any]]:
     """Read the rows of a metrics.jsonl; none when it is not there.
+
+    Args:
+        drop_torn_end: leave out a last line without its end, as a full disk or a power cut leaves one.
 
     Raises:
         DataError: a line is not a row (file:line), as where the machine went down while it was written.
     """
     if not path.is_file():
         return []
-    lines = enumerate(path.read_bytes().splitlines(), start=1)
+    content = path.read_bytes()
+    if drop_torn_end:
+        content = content[: content.rfind(b"\n") + 1]
+    lines = enumerate(content.splitlines(), start=1)
     return [_read_row(line, f"{path}:{number}") for number, line in lines if line.strip()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,16 +23,18 @@ from ghostpen.training.course import Stop
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
+from ghostpen.training.recorder import SampleRow, TargetRow
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from transformers import TrainerCallback
 
+    from ghostpen.model.architecture import TargetPlan
     from ghostpen.model.loading import LoadedModel
     from ghostpen.training.trainer import GhostpenTrainer
 
 CONTROL_FOLDER = "control"
 SAMPLE_WORDS = 80
-SAMPLE_PROMPT_WORDS = 40
 SAMPLES = 2
 
 
@@ -105,7 +108,11 @@ def train_run(
     author_samples = build_samples("train") if control else samples
     recipe = build_recipe(config, words=data.splits["train"].words, samples=len(author_samples))
     settings = apply_recipe(config, recipe)
-    before = render_samples(loaded, validation["val"], seed=config.train.seed)
+    from ghostpen.training.continuations import render_continuations, write_continuations
+
+    before = write_continuations(
+        loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed, when="before", step=0
+    )
     loaded, plan = attach_adapter(
         loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.require_gpu
     )
@@ -124,7 +131,7 @@ def train_run(
     ranks.wait()  # what can be refused is refused before anything is written, by any process
     if ranks.is_first:
         (start.folder / "samples").mkdir(parents=True, exist_ok=True)
-        write_text_atomically(before, start.folder / "samples/before.txt")
+        write_text_atomically(render_continuations(before), start.folder / "samples/before.txt")
         write_manifest(manifest, start.folder)
     console.print(recipe.describe(), soft_wrap=True)
     console.print(
@@ -132,7 +139,7 @@ def train_run(
         + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
     )
     outcome = _execute_training(
-        settings, loaded=loaded, samples=samples, validation=validation, start=start, plan_trainable=plan.trainable,
+        settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=plan,
         before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
     )  # fmt: skip
     if ranks.is_first:
@@ -172,8 +179,9 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
     new_id = f"{config.name}{'-control' if control else ''}-{uuid.uuid4().hex[:8]}"
     if manifest is None:
         return _Start(folder, new_id, None, None)
-    # Read as a config, so that a setting that came later counts with its default.
-    if build_run_config(manifest["config"]) != config or manifest["data_sha256"] != data_sha256:
+    # Read as a config, so that a setting that came later counts with its default. Tracking changes no result.
+    trained = build_run_config(manifest["config"]).model_copy(update={"tracking": config.tracking})
+    if trained != config or manifest["data_sha256"] != data_sha256:
         raise ConfigError(
             f"{folder} holds a run of other data or settings; choose another name (--set name=...) or delete it"
         )
@@ -209,27 +217,6 @@ def check_enough(samples: list[TrainSample], config: RunConfig) -> None:
         )
 
 
-def render_samples(loaded: LoadedModel, sections: list[Section], *, seed: int) -> str:
-    """Continue the beginnings of a few held-out sections, for eyes."""
-    from ghostpen.model.generation import continue_text, cut_words
-
-    parts = []
-    step = max(1, len(sections) // SAMPLES)
-    for section in sections[::step][:SAMPLES]:
-        prompt = cut_words(section.text, SAMPLE_PROMPT_WORDS)
-        text = continue_text(
-            loaded.model,
-            loaded.tokenizer,
-            prompt,
-            max_words=SAMPLE_WORDS,
-            temperature=0.8,
-            top_p=0.95,
-            seed=seed,
-        )
-        parts.append(f"[{section.document}, section {section.section}]\n{prompt} >>>{text}\n")
-    return "\n".join(parts)
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """How a training ended."""
@@ -253,11 +240,18 @@ class _Outcome:
         }
 
 
+def list_targets(plan: TargetPlan) -> list[TargetRow]:
+    """List what is trained, for the tracker's table."""
+    weights = Counter(target.kind for target in plan.targets)
+    return [TargetRow(kind, weights[kind], trainable) for kind, trainable in plan.trainable.items()]
+
+
 def _execute_training(
     config: RunConfig, *, loaded: LoadedModel, samples: list[TrainSample], validation: dict[str, list[Section]],
-    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str, ranks: Ranks,
+    start: _Start, plan: TargetPlan, before: list[SampleRow], console: Console, title: str, ranks: Ranks,
 ) -> _Outcome:  # fmt: skip
-    from ghostpen.model.loading import save_adapter
+    from ghostpen.model.loading import prepare_for_training, save_adapter
+    from ghostpen.training.continuations import EvaluationSamples, render_continuations, write_continuations
     from ghostpen.training.curve import write_perplexity_curve
     from ghostpen.training.metrics import Measurement
     from ghostpen.training.progress import TrainingProgress
@@ -266,11 +260,17 @@ def _execute_training(
 
     max_steps = config.train.max_steps or 0  # nothing is open any more
     resume_step = read_step(start.checkpoint) if start.checkpoint else 0
+
+    def warn(text: str) -> None:
+        console.print(f"warning: {text}", soft_wrap=True, markup=False)
+
     checkpoints = start.folder / "checkpoints"
     tracker = None
     if ranks.is_first:
-        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
-        tracker.record_targets(plan_trainable)
+        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step, warn=warn)
+        tracker.record_targets(list_targets(plan))
+        if not start.checkpoint:
+            tracker.record_samples(before)
     progress = TrainingProgress(console, title=title, max_steps=max_steps)
 
     def on_measurement(measurement: Measurement) -> None:
@@ -278,9 +278,23 @@ def _execute_training(
             tracker.record(measurement)
         progress.show(measurement)
 
-    def warn(text: str) -> None:
-        console.print(f"warning: {text}", soft_wrap=True, markup=False)
+    def write_samples(step: int) -> list[SampleRow]:
+        tracking, seed = config.tracking, config.train.seed
+        rows = write_continuations(
+            loaded, validation["val"], count=tracking.samples, words=tracking.sample_words, seed=seed,
+            when="evaluation", step=step,
+        )  # fmt: skip
+        prepare_for_training(loaded, gradient_checkpointing=config.model.require_gpu)
+        return rows
 
+    callbacks: list[TrainerCallback] = []
+    if tracker and config.tracking.samples:
+        samples_folder = start.folder / "samples"
+        callbacks.append(
+            EvaluationSamples(
+                write_samples, folder=samples_folder, on_samples=tracker.record_samples, on_warning=warn
+            )
+        )
     failure = None
     began_s = time.monotonic()
     try:
@@ -295,7 +309,7 @@ def _execute_training(
                 fresh=start.checkpoint is None,
                 on_measurement=on_measurement,
                 on_warning=warn,
-                callbacks=[stop, progress],
+                callbacks=[stop, progress, *callbacks],
                 ranks=ranks,
             )
             if start.checkpoint:
@@ -319,18 +333,22 @@ def _execute_training(
                 f"{trainer.stop.text}, and was never below the untrained adapter's; train anew with a lower "
                 "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
             )
-        after = render_samples(loaded, validation["val"], seed=config.train.seed) if best else None
         if best and trainer.stop:
             console.print(f"{trainer.stop.text}: stopped at step {step} of {max_steps}", soft_wrap=True)
         if best and best["step"] != step:
             console.print(f"the adapter is that of step {best['step']}, the best on the author's validation text")
         if tracker:
-            if after is not None:
+            if best:
                 save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
-                write_text_atomically(after, start.folder / "samples/after.txt")
+                after = write_continuations(
+                    loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed,
+                    when="after", step=best["step"],
+                )  # fmt: skip
+                write_text_atomically(render_continuations(after), start.folder / "samples/after.txt")
+                tracker.record_samples(after)
+                tracker.record_adapter(start.folder / "adapter")
             write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
-            sent = [("before", before), ("after", after)] if after and config.tracking.send_samples else []
-            tracker.finish(samples=sent)
+            tracker.finish()
     except BaseException:
         if tracker:
             tracker.abort()

@@ -1,108 +1,129 @@
-"""Where measurements go: metrics.jsonl always, Weights & Biases beside it.
+"""Where measurements go: metrics.jsonl always, and beside it the tracker of the config.
 
-W&B runs online where WANDB_API_KEY is set and offline where it is not; WANDB_MODE overrides. What is sent is
-the run's settings and numbers; samples only by tracking.send_samples. No secret is in the settings.
+The tracker is told the run's settings and numbers; samples only by tracking.send_samples, because they begin with
+held-out text. Whatever it does wrong is one warning: it never stops a training. No secret is in the settings.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ghostpen.config import RunConfig
 from ghostpen.files import write_text_atomically
 from ghostpen.training.metrics import Measurement, read_metrics
+from ghostpen.training.recorder import Recorder, SampleRow, TargetRow, describe_error
 
-CURVES = ("train", "val", "contrast_val")
+Warn = Callable[[str], None]
+Open = Callable[[RunConfig, Path, str, int, list[dict[str, Any]], Warn], Recorder | None]
+
+
+def open_recorder(
+    config: RunConfig, folder: Path, run_id: str, resume_step: int, rows: list[dict[str, Any]], warn: Warn
+) -> Recorder | None:
+    """Open the tracker that the config chooses; only that one is imported.
+
+    Args:
+        folder: the run's. rows: of the part before `resume_step`.
+
+    Raises:
+        OSError: it cannot be started, or its files cannot be written.
+    """
+    match config.tracking.tracker:
+        case "wandb":
+            from ghostpen.training.wandb_recorder import WandbRecorder
+
+            return WandbRecorder(config, folder=folder, run_id=run_id, resumed=resume_step > 0, rows=rows, warn=warn)
+        case "tensorboard":
+            from ghostpen.training.tensorboard_recorder import TensorboardRecorder
+
+            return TensorboardRecorder(config, folder=folder, resume_step=resume_step)
+        case "none":
+            return None
 
 
 class Tracker:
     """Write each measurement where it belongs."""
 
-    def __init__(self, config: RunConfig, *, folder: Path, run_id: str, resume_step: int) -> None:
-        """Open the files and the W&B run.
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        folder: Path,
+        run_id: str,
+        resume_step: int,
+        warn: Warn,
+        open_recorder: Open = open_recorder,
+    ) -> None:
+        """Open metrics.jsonl and the tracker.
 
         Args:
             folder: the run's folder. resume_step: rows after it are of a part that was not kept, and go.
+            warn: takes a line for the person who watches.
+
+        Raises:
+            OSError: metrics.jsonl cannot be written.
         """
-        import wandb
-
+        self.config = config.tracking
         self.path = folder / "metrics.jsonl"
-        self.rows = [row for row in read_metrics(self.path) if row["step"] <= resume_step] if resume_step else []
-        self._rewrite()
-        # WANDB_MODE is W&B's own switch; without it a key decides. Nobody is asked to log in half-way.
-        mode: Any = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-        self.run = wandb.init(
-            project=config.tracking.wandb_project,
-            id=run_id,
-            name=run_id,
-            dir=str(folder),
-            mode=mode,
-            resume="allow" if mode == "online" and resume_step else None,
-            config=config.model_dump(mode="json"),
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True),
-        )
-        for curve in CURVES:
-            self.run.define_metric(f"perplexity/{curve}", step_metric="tokens_seen")
-
-    def _rewrite(self) -> None:
+        rows = read_metrics(self.path, drop_torn_end=True) if resume_step else []
+        self.rows = [row for row in rows if row["step"] <= resume_step]
         write_text_atomically("".join(json.dumps(row) + "\n" for row in self.rows), self.path)
+        self._warn = warn
+        self._recorder: Recorder | None = None
+        try:
+            self._recorder = open_recorder(config, folder, run_id, resume_step, list(self.rows), warn)
+        except Exception as error:  # a tracker's fault, whatever it is, is no reason not to train
+            self._give_up(error)
+
+    def _try(self, act: Callable[[Recorder], None]) -> None:
+        if self._recorder is None:
+            return
+        try:
+            act(self._recorder)
+        except Exception as error:  # as above
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._recorder = None
+        self._warn(
+            f"{self.config.tracker} failed ({describe_error(error, os.environ)}); the training goes on without it, "
+            "and metrics.jsonl holds every number"
+        )
 
     def record(self, measurement: Measurement) -> None:
-        """Append one row, and send it."""
+        """Append one row, and send it.
+
+        Raises:
+            OSError: metrics.jsonl cannot be written.
+        """
         row = measurement.to_json()
         self.rows.append(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        split = row["split"]
-        values = {"tokens_seen": row["tokens_seen"], f"perplexity/{split}": row["perplexity"]}
-        for key in ("bits_per_byte", "learning_rate", "tokens_per_s", "balance"):
-            if row[key] is not None:
-                values[f"{key}/{split}" if key == "bits_per_byte" else f"train/{key}"] = row[key]
-        self.run.log(values, step=row["step"])
-        if split != "train":
-            self._send_chart()
+        self._try(lambda recorder: recorder.record_row(row))
 
-    def _send_chart(self) -> None:
-        """Send the three perplexity curves so far as one chart, in place of the one before."""
-        import wandb
+    def record_targets(self, targets: Sequence[TargetRow]) -> None:
+        """Send the table of what is trained."""
+        self._try(lambda recorder: recorder.record_targets(targets))
 
-        curves = {
-            name: [(row["tokens_seen"], row["perplexity"]) for row in self.rows if row["split"] == name]
-            for name in CURVES
-        }
-        curves = {name: points for name, points in curves.items() if points}
-        chart = wandb.plot.line_series(
-            xs=[[x for x, _ in points] for points in curves.values()],
-            ys=[[y for _, y in points] for points in curves.values()],
-            keys=list(curves),
-            title="Perplexity",
-            xname="tokens seen",
-        )
-        # The same step as the newest row: W&B drops what comes for an earlier step than the last.
-        self.run.log({"perplexity": chart}, step=self.rows[-1]["step"])
+    def record_samples(self, samples: Sequence[SampleRow]) -> None:
+        """Send samples of one step, where tracking.send_samples allows it."""
+        if self.config.send_samples and samples:
+            self._try(lambda recorder: recorder.record_samples(samples))
 
-    def record_targets(self, trainable: dict[str, int]) -> None:
-        """Put the count of trained parameters of each kind into the run's summary."""
-        for kind, count in trainable.items():
-            self.run.summary[f"trainable/{kind}"] = count
+    def record_adapter(self, folder: Path) -> None:
+        """Send the finished adapter, where tracking.send_adapter asks for it."""
+        if self.config.send_adapter:
+            self._try(lambda recorder: recorder.record_adapter(folder))
 
-    def finish(self, samples: Sequence[tuple[str, str]] = ()) -> None:
-        """Send the chart a last time and the samples as a table, and close.
-
-        Args:
-            samples: (which model, text).
-        """
-        import wandb
-
-        self._send_chart()
-        if samples:
-            self.run.log({"samples": wandb.Table(columns=["model", "text"], data=[list(s) for s in samples])})
-        self.run.finish()
+    def finish(self) -> None:
+        """Close; waits tracking.timeout_s at most."""
+        self._try(lambda recorder: recorder.finish(failed=False))
 
     def abort(self) -> None:
         """Close after an error or Ctrl-C; a resumed run goes on with the same id."""
-        self.run.finish(exit_code=1)
+        self._try(lambda recorder: recorder.finish(failed=True))

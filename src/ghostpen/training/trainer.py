@@ -53,6 +53,7 @@ from ghostpen.training.course import (
 )
 from ghostpen.training.forward import give_forward_the_loss
 from ghostpen.training.launch import plan_batches
+from ghostpen.training.memory import read_peak_memory
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import pad_right, score_sections
 from ghostpen.training.ranks import ALONE, Ranks
@@ -267,6 +268,7 @@ class GhostpenTrainer(SFTTrainer):
         count = self.token_count
         if "loss" in logs and count.logged.tokens:
             elapsed_s = count.training_s - self._since_s
+            peak = read_peak_memory()
             self.on_measurement(
                 Measurement(
                     step=self.state.global_step,
@@ -276,6 +278,9 @@ class GhostpenTrainer(SFTTrainer):
                     learning_rate=logs.get("learning_rate"),
                     tokens_per_s=count.logged.tokens / elapsed_s if elapsed_s > 0 else None,
                     balance=count.logged.balance / count.logged.tokens if self.router_logits is not None else None,
+                    grad_norm=logs.get("grad_norm"),
+                    peak_memory_bytes=peak.process_bytes,
+                    peak_gpu_memory_bytes=peak.gpu_bytes,
                 )
             )
             count.logged, self._since_s = StepSums(), count.training_s

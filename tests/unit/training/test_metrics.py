@@ -55,3 +55,11 @@ def test_read_metrics_with_a_torn_row_names_its_line(tmp_path: Path, torn: str) 
 
     with pytest.raises(DataError, match=r"metrics\.jsonl:2 .*delete that line"):
         read_metrics(path)
+
+
+@pytest.mark.parametrize("end", ['{"step": 2, "tok', '{"step": 2}', ""])
+def test_read_metrics_can_leave_a_torn_end_out(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1}}\n{end}')
+
+    assert read_metrics(path, drop_torn_end=True) == [{"step": 1}]
