@@ -190,3 +190,12 @@ def test_prepare_unusable_text_gives_one_line_and_writes_nothing(
     assert result.stderr.startswith(f"error: {expected}: ")
     assert result.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_train_with_an_unknown_tracker_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\n[data]\ndir = "data"\n' + SMALLEST, encoding="utf-8")
+    result = CliRunner().invoke(app, ["train", "--config", str(path), "--tracker", "mlflow"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --set tracking.tracker: tracking.tracker should be 'wandb', ")
+    assert result.stderr.count("\n") == 1
