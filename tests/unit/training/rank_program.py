@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ghostpen.errors import ConfigError, Interrupted
+from ghostpen.errors import ConfigError, TrainingStopped
 from ghostpen.training.balance import RouterLogits
 from ghostpen.training.forward import give_forward_the_loss
 from ghostpen.training.launch import read_place
@@ -58,11 +58,11 @@ def main(folder: Path) -> None:
                 sections = given["sections"]
                 found[name] = score_sections(given["model"], given["tokenizer"], sections, **options, ranks=ranks)
             found["gradients"] = compute_gradients(given["model"], given["rows"], ranks)
-            if ranks.is_first:  # is interrupted, as all are, but has something to close
+            if ranks.is_first:  # stops, as all do, but still writes
                 time.sleep(1)
                 (folder / "closed").touch()
-            raise Interrupted("stopped")
-    except Interrupted:
+            raise TrainingStopped("the loss became nan")
+    except TrainingStopped:
         found["closed"] = (folder / "closed").exists()
     (folder / f"{place.rank}.pickle").write_bytes(pickle.dumps(found))
 

@@ -98,7 +98,7 @@ def test_gradients_of_dealt_out_rows_average_to_those_of_all(
             torch.testing.assert_close(ours, parameter.grad, rtol=1e-4, atol=1e-5 * float(parameter.grad.abs().max()))
 
 
-def test_interrupted_processes_leave_together(found: list[dict[str, Any]]) -> None:
+def test_processes_that_stop_leave_together(found: list[dict[str, Any]]) -> None:
     assert [one["closed"] for one in found] == [True] * PROCESSES
 
 
