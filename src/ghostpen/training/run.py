@@ -89,7 +89,7 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
     check_enough(samples, config)
     before = render_samples(loaded, validation["val"], seed=config.train.seed)
     loaded, plan = attach_adapter(
-        loaded, config.lora, seed=config.train.seed, gradient_checkpointing=config.model.require_gpu
+        loaded, config.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
     manifest = build_manifest(
         config,

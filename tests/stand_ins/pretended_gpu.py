@@ -1,0 +1,165 @@
+"""Unsloth's own GPU classes, run on the CPU: what they load, and where they put an adapter.
+
+Unsloth takes this process for one with a GPU (UNSLOTH_ALLOW_CPU=1 is its own switch for that) and asks the card for
+its name, memory and abilities: the answers are made up here. Everything else is real: Unsloth's loader and its
+patches, transformers' quantizers, bitsandbytes' NF4 on the CPU, PEFT. Not run: any GPU kernel (attention stays
+transformers', grouped products are PyTorch's CPU ones), any speed, any memory.
+
+Called as: pretended_gpu.py JOBS.json RESULTS.json; a job is {"folder", "load_in_4bit", "lora"}. Each runs in a fork,
+because Unsloth replaces classes of transformers by what it loads.
+"""
+
+import json
+import os
+import sys
+import traceback
+from types import SimpleNamespace
+from typing import Any
+
+os.environ |= {
+    "UNSLOTH_ALLOW_CPU": "1",
+    "UNSLOTH_COMPILE_DISABLE": "1",  # no Triton kernels
+    "CUDA_VISIBLE_DEVICES": "",
+    "HF_HUB_OFFLINE": "1",
+}
+CARD = SimpleNamespace(name="pretended", total_memory=80 * 2**30, major=9, minor=0, multi_processor_count=100)
+
+
+class NeverOffloaded(list[bool]):
+    """Unsloth's note whether weights went to the CPU for want of room; here they all are there, and none did."""
+
+    def __setitem__(self, *_: Any) -> None:
+        """Keep what it says."""
+
+
+def pretend() -> Any:
+    """Import Unsloth for a card that is not there."""
+    import torch
+
+    torch.cuda.get_device_properties = lambda *_: CARD
+    torch.cuda.get_device_capability = lambda *_: (CARD.major, CARD.minor)
+    torch.cuda.mem_get_info = lambda *_: (CARD.total_memory, CARD.total_memory)
+    import unsloth
+    from unsloth.models import loader, vision
+    from unsloth_zoo.temporary_patches import moe_utils, mxfp4
+
+    loader.ALLOW_BITSANDBYTES = True  # bitsandbytes has kernels for this CPU, which is not what Unsloth asks
+    loader.is_bfloat16_supported = vision.is_bfloat16_supported = lambda *_: True
+    moe_utils._TORCH_GROUPED_MM_SUPPORTED = True
+    mxfp4._LOAD_OFFLOADS = NeverOffloaded([False])
+    return unsloth
+
+
+def run_job(unsloth: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Load, adapt, compare and train one step, by ghostpen's own functions."""
+    import torch
+    from peft import get_peft_model_state_dict
+
+    from ghostpen.config import LoraConfig, ModelConfig
+    from ghostpen.errors import GhostpenError
+    from ghostpen.model.architecture import check_gradients, count_attached, plan_targets
+    from ghostpen.model.loading import attach_adapter, read_base
+
+    config = ModelConfig(name=job["folder"], load_in_4bit=job["load_in_4bit"])
+    loaded = read_base(unsloth, job["folder"], config, max_length=64)
+    kinds = {
+        name.partition("layers.0.")[2]: type(parameter).__name__
+        for name, parameter in loaded.model.named_parameters()
+        if "layers.0." in name
+    }
+    router_error = ""
+    try:
+        plan_targets(loaded.model, LoraConfig(router=True))
+    except GhostpenError as error:
+        router_error = error.message
+    ids = torch.arange(40)[None]
+    loaded.model.eval()
+    with torch.no_grad():
+        before = loaded.model(input_ids=ids).logits
+    lora = LoraConfig(**job["lora"])
+    adapted, plan = attach_adapter(loaded, lora, seed=0, gradient_checkpointing="recompute")
+    model = adapted.model
+    model.eval()
+    with torch.no_grad():
+        after = model(input_ids=ids).logits
+    model.train()
+    model(input_ids=ids, labels=ids).loss.backward()
+    check_gradients(model)
+    settings = model.peft_config["default"]
+    saved = get_peft_model_state_dict(model)
+    return {
+        "kinds": kinds,
+        "logits": before[0].float().tolist(),
+        "same_logits": torch.equal(before, after),
+        "router_error": router_error,
+        "target_modules": list(plan.target_modules),
+        "target_parameters": list(plan.target_parameters),
+        "trainable": plan.trainable,
+        "attached": count_attached(model),
+        "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
+        "saved": {name: list(tensor.shape) for name, tensor in saved.items()},
+        "saved_target_modules": sorted(settings.target_modules),
+        "saved_target_parameters": settings.target_parameters,
+    }
+
+
+def resolve_names(names: list[str]) -> dict[str, dict[str, str]]:
+    """Ask Unsloth which checkpoint it loads for a name: in 4 bits, and not."""
+    from unsloth.models.loader_utils import get_model_name
+
+    return {
+        name: {str(in_4bit): get_model_name(name, load_in_4bit=in_4bit) for in_4bit in (True, False)}
+        for name in names
+    }
+
+
+def read_parameters(unsloth: Any) -> dict[str, list[str]]:
+    """List the parameters that Unsloth's GPU classes take, by function."""
+    import inspect
+
+    from unsloth.models.vision import FastBaseModel
+
+    functions = {
+        "FastLanguageModel.from_pretrained": unsloth.FastLanguageModel.from_pretrained,
+        "FastLanguageModel.get_peft_model": unsloth.FastLanguageModel.get_peft_model,
+        "FastBaseModel.get_peft_model": FastBaseModel.get_peft_model,
+    }
+    return {name: list(inspect.signature(function).parameters) for name, function in functions.items()}
+
+
+def answer(unsloth: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Answer one job; an error is an answer."""
+    try:
+        match job:
+            case {"names": names}:
+                return resolve_names(names)
+            case {"parameters": _}:
+                return read_parameters(unsloth)
+            case _:
+                return run_job(unsloth, job)
+    except Exception:
+        return {"error": traceback.format_exc()}
+
+
+def main(jobs_path: str, results_path: str) -> None:
+    """Run each job in a fork of this process."""
+    with open(jobs_path, encoding="utf-8") as file:
+        jobs = json.load(file)
+    unsloth = pretend()
+    results = {}
+    for name, job in jobs.items():
+        part = f"{results_path}.{name}"
+        child = os.fork()
+        if child == 0:
+            with open(part, "w", encoding="utf-8") as file:
+                json.dump(answer(unsloth, job), file)
+            os._exit(0)
+        os.waitpid(child, 0)
+        with open(part, encoding="utf-8") as file:
+            results[name] = json.load(file)
+    with open(results_path, "w", encoding="utf-8") as file:
+        json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
