@@ -24,6 +24,7 @@ SETTINGS_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+_SIGN_IN = "sign in (aws sso login, aws configure), set AWS_PROFILE, or run where a role gives them"
 _NOT_THERE = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 _WRONG_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestExpired"}
@@ -58,13 +59,21 @@ def parse_location(uri: str) -> S3Location:
 
 
 def make_client() -> Any:
-    """Make an S3 client with the credentials of the environment, and a deadline for every call."""
+    """Make an S3 client with the credentials of the environment, and a deadline for every call.
+
+    Raises:
+        CloudError: AWS_PROFILE or AWS's files in the home folder can't be used.
+    """
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     retries = {"total_max_attempts": 1 + RETRIES, "mode": "standard"}
     config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
-    return boto3.client("s3", config=config)
+    try:
+        return boto3.Session().client("s3", config=config)  # boto3.client would keep credentials for all later ones
+    except BotoCoreError as error:
+        raise CloudError(f"credentials of AWS can't be used ({error}); {_SIGN_IN}") from error
 
 
 class ObjectStore:
@@ -122,21 +131,19 @@ def _translate_failure(error: Any, *, bucket: str) -> CloudError:
     from botocore.exceptions import (
         NoCredentialsError,
         PartialCredentialsError,
-        ProfileNotFound,
         SSOError,
         TokenRetrievalError,
         UnauthorizedSSOTokenError,
     )
 
     missing = (
-        NoCredentialsError, PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError,
+        NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError,
         UnauthorizedSSOTokenError,
     )  # fmt: skip
     reason = " ".join(str(error).split())
     if isinstance(error, missing):
         return CloudError(
-            f"{S3_PREFIX}{bucket} needs credentials of AWS, and none can be used ({reason}); sign in (aws sso login, "
-            "aws configure), set AWS_PROFILE, or run where a role gives them"
+            f"{S3_PREFIX}{bucket} needs credentials of AWS, and none can be used ({reason}); {_SIGN_IN}"
         )
     return CloudError(
         f"{S3_PREFIX}{bucket} did not answer: {reason}; check the network, the region and AWS_ENDPOINT_URL"
