@@ -5,7 +5,8 @@ its name, memory and abilities: the answers are made up here. Everything else is
 patches, transformers' quantizers, bitsandbytes' NF4 on the CPU, PEFT. Not run: any GPU kernel (attention stays
 transformers', grouped products are PyTorch's CPU ones), any speed, any memory.
 
-Called as: pretended_gpu.py JOBS.json RESULTS.json; a job is {"folder", "load_in_4bit", "lora"}. Each runs in a fork,
+Called as: pretended_gpu.py JOBS.json RESULTS.json; a job is {"folder", "load_in_4bit", "lora"}, or asks
+for what `answer` lists. Each runs in a fork,
 because Unsloth replaces classes of transformers by what it loads.
 """
 
@@ -40,12 +41,14 @@ def pretend() -> Any:
     torch.cuda.get_device_capability = lambda *_: (CARD.major, CARD.minor)
     torch.cuda.mem_get_info = lambda *_: (CARD.total_memory, CARD.total_memory)
     import unsloth
+    from transformers import training_args
     from unsloth.models import loader, vision
     from unsloth_zoo.temporary_patches import moe_utils, mxfp4
 
     loader.ALLOW_BITSANDBYTES = True  # bitsandbytes has kernels for this CPU, which is not what Unsloth asks
     loader.is_bfloat16_supported = vision.is_bfloat16_supported = lambda *_: True
     moe_utils._TORCH_GROUPED_MM_SUPPORTED = True
+    training_args.is_torch_bf16_gpu_available = lambda: True
     mxfp4._LOAD_OFFLOADS = NeverOffloaded([False])
     return unsloth
 
@@ -127,12 +130,33 @@ def read_parameters(unsloth: Any) -> dict[str, list[str]]:
     return {name: list(inspect.signature(function).parameters) for name, function in functions.items()}
 
 
+def read_arguments(paths: list[str]) -> dict[str, dict[str, Any]]:
+    """Translate configs into TRL's arguments, by ghostpen's own function."""
+    from pathlib import Path
+
+    from ghostpen.config import load_run_config
+    from ghostpen.training.trainer import build_arguments
+
+    arguments = {}
+    for path in paths:
+        config = load_run_config(Path(path), ["data.dir=given"])
+        found = build_arguments(config, folder="runs", fresh=True)
+        arguments[Path(path).stem] = {
+            "optim": str(getattr(found.optim, "value", found.optim)),
+            "batch": [found.per_device_train_batch_size, found.gradient_accumulation_steps],
+            "bf16": found.bf16,
+        }
+    return arguments
+
+
 def answer(unsloth: Any, job: dict[str, Any]) -> dict[str, Any]:
     """Answer one job; an error is an answer."""
     try:
         match job:
             case {"names": names}:
                 return resolve_names(names)
+            case {"configs": paths}:
+                return read_arguments(paths)
             case {"parameters": _}:
                 return read_parameters(unsloth)
             case _:

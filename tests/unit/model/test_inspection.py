@@ -1,15 +1,19 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from tests.headers import GPT_OSS_20B, count_bytes, list_gpt_oss_20b, write_header, write_index
+from typer.testing import CliRunner
 
+from ghostpen.cli import app
 from ghostpen.config import load_inspected_config
 from ghostpen.errors import ConfigError, ModelError
 from ghostpen.model.inspection import Inspection, inspect_model, render_inspection
 
+ROOT = Path(__file__).parents[3]
 LAYOUTS = ["bf16", "mxfp4", "split"]
 
 
@@ -137,6 +141,22 @@ def test_rendered_inspection_says_whether_it_fits(tmp_path: Path, gpu_gb: int, v
 
     assert verdict in render(inspection)
     assert inspection.fits is (gpu_gb == 80)
+
+
+@pytest.mark.parametrize(("gpu_gb", "layout"), [(24, "split"), (48, "mxfp4"), (80, "bf16")])
+def test_inspect_with_a_profile_says_that_it_fits(tmp_path: Path, gpu_gb: int, layout: str) -> None:
+    name = write_model(tmp_path, layout)
+    profile = ROOT / f"configs/gpt-oss-20b-{gpu_gb}gb.toml"
+    command = ["inspect", name, "--config", str(profile), "--gpu-memory", str(gpu_gb)]
+    done = CliRunner().invoke(app, [*command, "--json"])
+
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["fits"] is True
+    shown = f"| total | {' | '.join(['.*'] * 3)} |".replace("|", r"\|")
+    totals = re.findall(r"[\d.]+", re.search(shown, (ROOT / "docs/gpu.md").read_text(encoding="utf-8"))[0])  # type: ignore[index]
+    assert f"{told['memory']['total'] / 1e9:.1f}" == totals[[24, 48, 80].index(gpu_gb)]
+    assert f"fits {gpu_gb}.0 GB with a tenth of it left free" in CliRunner().invoke(app, command).stdout
 
 
 def test_inspection_of_a_folder_with_another_s_name_reads_the_folder(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ghostpen.model.loading import load_base
 
 ROOT = Path(__file__).parents[3]
 PRETENDED_GPU = ROOT / "tests/stand_ins/pretended_gpu.py"
+PROFILES = sorted((ROOT / "configs").glob("gpt-oss-20b-*.toml"))
 RANK = 4
 PUBLISHED = [
     f"{owner}/gpt-oss-{size}{ending}"
@@ -59,6 +60,7 @@ def inspect_mode(checkpoints: Path, mode: str) -> Inspection:
 def answers(checkpoints: Path) -> dict[str, Any]:
     """Ask Unsloth's GPU classes, all at once: importing them takes longer than all the rest."""
     jobs: dict[str, Any] = {"names": {"names": PUBLISHED}, "parameters": {"parameters": True}}
+    jobs["arguments"] = {"configs": [str(path) for path in PROFILES]}
     for mode, (folder, in_4bit, layers, _) in MODES.items():
         lora = {"rank": RANK, "layers": layers}
         jobs[mode] = {"folder": str(checkpoints / folder), "load_in_4bit": in_4bit, "lora": lora}
@@ -171,6 +173,15 @@ def test_what_ghostpen_passes_is_what_unsloth_s_gpu_classes_take(answers: dict[s
     }  # fmt: skip
     assert adapting <= set(taken["FastLanguageModel.get_peft_model"])
     assert adapting | {"finetune_vision_layers"} <= set(taken["FastBaseModel.get_peft_model"])
+
+
+@pytest.mark.slow
+def test_profiles_settings_reach_the_trainer_s_arguments(answers: dict[str, Any]) -> None:
+    assert answers["arguments"] == {
+        "gpt-oss-20b-24gb": {"optim": "adamw_8bit", "batch": [1, 8], "bf16": True},
+        "gpt-oss-20b-48gb": {"optim": "adamw_torch", "batch": [2, 4], "bf16": True},
+        "gpt-oss-20b-80gb": {"optim": "adamw_torch", "batch": [4, 2], "bf16": True},
+    }
 
 
 def load_with_transformers(folder: Path) -> Any:
