@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,6 +104,36 @@ def run_job(unsloth: Any, job: dict[str, Any]) -> dict[str, Any]:
         "saved": {name: list(tensor.shape) for name, tensor in saved.items()},
         "saved_target_modules": sorted(settings.target_modules),
         "saved_target_parameters": settings.target_parameters,
+        **reload_adapter(adapted, job, ids, before),  # last: it takes the adapter off
+    }
+
+
+def reload_adapter(adapted: Any, job: dict[str, Any], ids: Any, before: Any) -> dict[str, bool]:
+    """Move the adapter away from zero, save it, take it off, and read it back: what `test` and `write` do."""
+    import torch
+
+    from ghostpen.model.loading import load_adapter, save_adapter, unload_adapter
+
+    def read_logits(loaded: Any) -> Any:
+        loaded.model.eval()
+        with torch.no_grad():
+            return loaded.model(input_ids=ids).logits
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in adapted.model.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_(0, 0.05, generator=generator)
+    moved = read_logits(adapted)
+    folder = Path(f"{job['folder']}-{job['load_in_4bit']}-adapter")
+    save_adapter(adapted.model, adapted.tokenizer, folder, base_name=adapted.name)
+    base = unload_adapter(adapted)
+    off = read_logits(base)
+    again = read_logits(load_adapter(base, folder))
+    return {
+        "moved": not torch.equal(moved, before),
+        "unloaded_is_base": torch.equal(off, before),
+        "reloaded_is_saved": torch.equal(again, moved),
     }
 
 
@@ -132,8 +163,6 @@ def read_parameters(unsloth: Any) -> dict[str, list[str]]:
 
 def read_arguments(paths: list[str]) -> dict[str, dict[str, Any]]:
     """Translate configs into TRL's arguments, by ghostpen's own function."""
-    from pathlib import Path
-
     from ghostpen.config import load_run_config
     from ghostpen.training.trainer import build_arguments
 

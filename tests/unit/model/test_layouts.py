@@ -103,11 +103,22 @@ def test_trained_set_of_unsloth_s_gpu_classes_is_the_adapter_and_all_of_it_is_sa
 ) -> None:
     found = answers[mode]
 
+    assert found["trained"]
     assert [name for name in found["trained"] if ".lora_" not in name] == []
     saved = sum(torch.Size(shape).numel() for shape in found["saved"].values())
     assert saved == sum(found["trainable"].values())
     if mode == "split nf4":  # where Unsloth stacks the experts' adapters, PEFT's own names are saved
         assert sum(".gate_up_projs.3.lora_A.weight" in name for name in found["saved"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_adapter_on_unsloth_s_gpu_classes_is_saved_taken_off_and_read_back_to_the_bit(
+    answers: dict[str, Any], mode: str
+) -> None:
+    found = answers[mode]
+
+    assert (found["moved"], found["unloaded_is_base"], found["reloaded_is_saved"]) == (True, True, True)
 
 
 def compute_likeness(ours: list[list[float]] | torch.Tensor, theirs: torch.Tensor) -> float:
