@@ -6,6 +6,8 @@ torch, Unsloth, pydantic or matplotlib is imported inside the verb that needs it
 """
 
 import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,13 @@ _REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR
 
 class OneLineErrors(TyperGroup):
     """Turn an error of ours, a refusal of the machine and Ctrl-C into one line and an exit code."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Keep the arguments as they were given: `train` starts processes with the same ones."""
+        given = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.obj = given
+        return context
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own Context, re-exported
         """Run the verb."""
@@ -121,21 +130,39 @@ def prepare(
 
 @app.command()
 def train(
+    context: typer.Context,
     config: ConfigOption,
     overrides: SetOption = None,
     control: Annotated[
         bool, typer.Option("--control", help="Train the control adapter: same steps, other authors' texts.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU. 1 if left out."
+        ),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
+    from ghostpen.training import launch
 
     run_config = load_run_config(config, overrides or ())  # before torch: a wrong setting answers at once
+    place = launch.read_place(os.environ)
+    count = launch.plan_processes(processes, train=run_config.train, place=place, count_gpus=launch.count_gpus)
+    if place is None and count > 1:
+        command = [sys.executable, "-P", "-m", "ghostpen", *context.obj]
+        outcome = launch.launch_processes(command, processes=count, environ=os.environ)
+        typer.echo(outcome.stderr, err=True, nl=False)
+        raise typer.Exit(outcome.exit_code)
 
+    from ghostpen.training.ranks import join_ranks
     from ghostpen.training.run import train_run
 
-    train_run(run_config, control=control, resume=resume, console=_make_console())
+    with join_ranks(place) as ranks:
+        console = _make_console(quiet=not ranks.is_first)
+        train_run(run_config, control=control, resume=resume, console=console, ranks=ranks)
 
 
 @app.command()
@@ -275,10 +302,10 @@ def _render_prepared(prepared: "PreparedData") -> "Table":
     return table
 
 
-def _make_console(*, stderr: bool = False) -> "Console":
+def _make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, highlight=False)
 
 
 def _print_error(message: str, exit_code: int) -> typer.Exit:

@@ -66,7 +66,9 @@ class ModelConfig(_Section):
 class LoraConfig(_Section):
     """Say which kinds of weights get an adapter, and how large it is."""
 
-    rank: int = Field(default=16, ge=1, description="Rank of every adapter matrix.")
+    rank: int | None = Field(
+        default=None, ge=1, description="Rank of every adapter matrix; None is chosen by the amount of text."
+    )
     alpha: float | None = Field(
         default=None, gt=0, description="Scale: the update counts alpha/rank. None is 2*rank."
     )
@@ -89,23 +91,33 @@ class LoraConfig(_Section):
         return self
 
     @property
+    def matrix_rank(self) -> int:
+        """Give the rank in force: the set one, or that for a middling amount of text."""
+        return 16 if self.rank is None else self.rank
+
+    @property
     def scale_alpha(self) -> float:
         """Give the alpha in force: the set one, or twice the rank."""
-        return 2.0 * self.rank if self.alpha is None else self.alpha
+        return 2.0 * self.matrix_rank if self.alpha is None else self.alpha
 
 
 class TrainConfig(_Section):
     """Say how long, how fast and from which seed the adapter is trained."""
 
-    max_steps: int = Field(ge=1, description="Optimiser steps.")
+    max_steps: int | None = Field(default=None, ge=1, description="Optimiser steps; None is train.epochs passes.")
+    epochs: float | None = Field(
+        default=None, gt=0, description="Passes over the training text; None is chosen by the amount of text."
+    )
     batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass.")
     gradient_accumulation: int = Field(default=1, ge=1, description="Forward passes in one optimiser step.")
-    learning_rate: float = Field(default=2e-4, gt=0, description="Highest learning rate.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Highest learning rate; None is chosen by the amount of text."
+    )
     warmup_share: float = Field(
         default=0.05, ge=0, le=1, description="Share of the steps with a rising learning rate."
     )
-    schedule: Literal["cosine", "constant", "linear"] = Field(
-        default="cosine", description="Course of the learning rate after the warm-up."
+    schedule: Literal["cosine", "constant", "linear"] | None = Field(
+        default=None, description="Course of the learning rate after the warm-up; None is cosine."
     )
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
         default="adamw",
@@ -113,20 +125,51 @@ class TrainConfig(_Section):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
+    max_grad_norm_jump: float = Field(
+        default=100.0,
+        ge=0,
+        description="Stop where a gradient's norm is this many times the usual one (the last steps' median); "
+        "0 never does.",
+    )
     mixed_precision: bool = Field(
         default=True,
         description="Multiply matrices in bfloat16 while training, where the hardware does that natively; "
         "a perplexity is always measured in model.precision.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of initialisation and sample order.")
-    eval_every: int = Field(default=50, ge=1, description="Steps between two measurements on the validation texts.")
-    checkpoint_every: int = Field(default=50, ge=1, description="Steps between two checkpoints.")
-    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints that are kept.")
+    eval_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between two measurements on the validation texts; None is a tenth of the run.",
+    )
+    checkpoint_every: int | None = Field(
+        default=None, ge=1, description="Steps between two checkpoints; None is train.eval_every."
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="Newest checkpoints that are kept, beside the best one."
+    )
+    patience: int = Field(
+        default=4,
+        ge=0,
+        description="Stop after this many measurements without a better one on the author's validation text; "
+        "0 never does.",
+    )
+    max_rises: int = Field(
+        default=3,
+        ge=0,
+        description="Stop after this many measurements in a row, each worse than the one before; 0 never does.",
+    )
     router_aux_loss_coef: float = Field(
         default=0.0,
         ge=0,
         description="Weight of the router's balance loss in training; never part of a perplexity.",
     )
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "TrainConfig":
+        if self.max_steps is not None and self.epochs is not None:
+            raise ValueError("train.max_steps and train.epochs both say how long to train; set one of them")
+        return self
 
 
 class EvalConfig(_Section):
@@ -180,7 +223,7 @@ class RunConfig(_Section):
     data: DataConfig
     model: ModelConfig
     lora: LoraConfig = LoraConfig()
-    train: TrainConfig
+    train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
     output: OutputConfig = OutputConfig()
@@ -238,10 +281,8 @@ def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, m
     for override in overrides:
         _apply_override(values, override)
     where = "config" if path is None else str(path)
-    needless: dict[str, Any] = {"data": {"dir": "."}, "train": {"max_steps": 1}}
-    for section, keys in needless.items():
-        if isinstance(values.setdefault(section, {}), dict):
-            values[section] = keys | values[section]
+    if isinstance(values.setdefault("data", {}), dict):
+        values["data"].setdefault("dir", ".")
     if isinstance(values.setdefault("model", {}), dict):
         values["model"]["name"] = model
     return build_run_config({"name": "inspected"} | values, where=where, overrides=overrides)

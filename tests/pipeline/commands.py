@@ -96,6 +96,11 @@ class Commands:
         assert self._process_id is not None
         os.kill(self._process_id, signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send SIGKILL to the command that was started last, and to all that it has started."""
+        assert self._process_id is not None
+        os.killpg(self._process_id, signal.SIGKILL)
+
     def _read_answer(self) -> bytes:
         assert self._server.stdout is not None
         ready, _, _ = select.select([self._server.stdout], [], [], COMMAND_LIMIT_S)

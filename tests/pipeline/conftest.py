@@ -144,6 +144,23 @@ def data(commands: Commands, texts: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def letters(commands: Commands) -> Path:
+    """Prepare 30 documents of 100 to 1,500 bytes, 24 of them to train on."""
+    with zipfile.ZipFile(TEXTS / "austen.zip") as opened:
+        paragraphs = iter(opened.read("northanger-abbey.txt").decode().split("\n\n")[20:])
+    for number in range(30):
+        letter = ""
+        while len(letter) < 100 + number * 7 % 30 * 25:
+            letter += next(paragraphs) + "\n\n"
+        split = "train" if number < 24 else "val" if number < 27 else "test"
+        place = commands.folder / "letters" / split / f"letter-{number}.txt"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(letter, encoding="utf-8")
+    commands.succeed("prepare", "letters", "--author", "Jane Austen", "--out", "data-letters")
+    return commands.folder / "data-letters"
+
+
+@pytest.fixture(scope="session")
 def config(commands: Commands, base: Path, data: Path) -> str:
     """Write the config that every run here starts from; returns its name."""
     (commands.folder / "run.toml").write_text(CONFIG, encoding="utf-8")

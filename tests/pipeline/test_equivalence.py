@@ -16,27 +16,28 @@ def train(commands: Commands, config: str, name: str, *settings: str) -> Path:
     return commands.folder / "runs" / name
 
 
-def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config: str) -> None:
+def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config: str, letters: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    # Chats, because they differ in how many tokens count: a mean of means would show. bfloat16 would round the sums
-    # of 4 windows and of 1 differently. The learning rate is there from the first step.
-    common = ["train.max_steps=3", "train.eval_every=3", "train.mixed_precision=false", "train.warmup_share=0"]
-    common += ["data.harmony_share=0.5", "data.sequence_length=256"]
+    # Letters and chats, because they differ in how many tokens they have and how many count: a mean of means would
+    # show. bfloat16 would round the sums of 8 windows and of 1 differently. The learning rate is there from the first
+    # step. An epoch has 6 steps, of which the last is smaller.
+    common = [f"data.dir={letters}", "data.harmony_share=0.5", "data.sequence_length=256", "train.max_steps=8"]
+    common += ["train.mixed_precision=false", "train.warmup_share=0", "train.eval_every=1", "eval.max_val_bytes=1"]
     weights, tokens = [], []
-    for batch_size, accumulated in ((4, 1), (1, 4)):
+    for batch_size, accumulated in ((8, 1), (1, 8)):
         cut = [f"train.batch_size={batch_size}", f"train.gradient_accumulation={accumulated}"]
         folder = train(commands, config, f"cut-{batch_size}x{accumulated}", *common, *cut)
         weights.append(load_file(folder / "adapter/adapter_model.safetensors"))
         tokens.append([row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"])
     assert tokens[0] == tokens[1]
-    assert 0 < sum(tokens[0]) < 0.9 * 3 * 4 * 255
+    assert len(tokens[0]) == 8
     assert weights[0].keys() == weights[1].keys()
-    # The largest weights are 0.04 (B) and 0.14 (A). AdamW divides each gradient by its own size, so that rounding
-    # shows where a gradient is nearly 0; 5e-6 was seen, and a mean of means gives differences of 1e-2.
+    # The largest weights are 0.1 (B) and 0.19 (A). AdamW divides each gradient by its own size, so that rounding
+    # shows where a gradient is nearly 0; 4e-5 was seen, and a mean of means gives differences of 0.15.
     for name, weight in weights[0].items():
-        torch.testing.assert_close(weights[1][name], weight, atol=5e-5, rtol=0, msg=f"{name}: {{}}".format)
+        torch.testing.assert_close(weights[1][name], weight, atol=5e-4, rtol=0, msg=f"{name}: {{}}".format)
 
 
 def test_router_loss_trains_but_is_in_no_perplexity(commands: Commands, config: str, author_run: Run) -> None:

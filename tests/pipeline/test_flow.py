@@ -83,6 +83,10 @@ def test_manifest_says_what_was_trained_on_what_by_which_versions(author_run: Ru
     config = manifest["config"]
     assert (config["name"], config["train"]["max_steps"], config["lora"]["rank"]) == ("austen", 12, 4)
     assert config["train"]["router_aux_loss_coef"] == 0.0  # the defaults are in it, too
+    rows = read_rows(author_run.folder / "metrics.jsonl")
+    best = min((row for row in rows if row["split"] == "val"), key=lambda row: row["bits_per_byte"])
+    assert manifest["best"] == {"step": best["step"], "bits_per_byte": best["bits_per_byte"]}
+    assert (manifest["step"], manifest["stopped"]) == (12, None)
 
 
 def test_metrics_are_true_sums_at_the_right_steps(author_run: Run) -> None:
@@ -227,7 +231,8 @@ def test_control_differs_in_its_texts_alone(tested_run: Run) -> None:
         for folder in (tested_run.folder, tested_run.folder / "control")
     ]
     differing = {key for key in manifests[0] if manifests[0][key] != manifests[1][key]}
-    assert differing - {"tokens_seen", "training_s"} == {"run_id", "role", "author"}
+    assert differing - {"tokens_seen", "training_s"} == {"run_id", "role", "author", "best"}
+    assert manifests[0]["recipe"] == manifests[1]["recipe"]
     assert manifests[0]["tokens_seen"] == pytest.approx(manifests[1]["tokens_seen"], rel=0.05)
     curves = [read_rows(folder / "metrics.jsonl") for folder in (tested_run.folder, tested_run.folder / "control")]
     first = [[row for row in rows if row["step"] == 0] for rows in curves]
@@ -290,6 +295,7 @@ def test_write_finds_a_run_by_its_folder(tested_run: Run, commands: Commands, co
     by_folder = commands.succeed("write", "She", "--run", "runs/austen", *options)
     assert by_folder.stdout == by_config.stdout
     assert by_config.stdout.startswith("She")
+    (commands.folder / "runs/austen/manifest.json").touch()
     assert commands.succeed("write", "She", *options).stdout == by_config.stdout  # the newest run is meant
 
 

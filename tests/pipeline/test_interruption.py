@@ -1,5 +1,8 @@
-"""Ctrl-C and --resume: an interrupted training ends where a straight one does."""
+"""Ctrl-C, SIGTERM, kill -9, a full disk, and --resume: a training that was cut off ends where a straight one does."""
 
+import math
+import random
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +14,32 @@ from tests.pipeline.evidence import hash_files, read_rows
 pytestmark = pytest.mark.pipeline
 
 LIMIT_S = 120
+NO_WANDB = {"WANDB_MODE": "disabled"}  # its own process would write its own files
+
+
+def find_newest(folder: Path) -> Path:
+    """Find a run's newest checkpoint."""
+    return max(folder.glob("checkpoints/checkpoint-*"), key=read_step)
+
+
+def read_step(checkpoint: Path) -> int:
+    """Read the step from a checkpoint's name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def check_same_end(straight: Path, joined: Path) -> None:
+    """Compare two runs to the last bit: nothing is drawn after the seed, and sums run in the same order here."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in (straight, joined)]
+    assert weights[0].keys() == weights[1].keys()
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    curves = [
+        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] != "train"]
+        for folder in (straight, joined)
+    ]
+    assert curves[0] == curves[1]
 
 
 def start_training(commands: Commands, config: str, *, output: str) -> None:
@@ -20,6 +49,14 @@ def start_training(commands: Commands, config: str, *, output: str) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not (metrics.exists() and '"train"' in metrics.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline, f"no step in metrics.jsonl after {LIMIT_S} seconds"
+        time.sleep(0.002)
+
+
+def wait_for_seal(checkpoint: Path) -> None:
+    """Wait until a checkpoint is whole."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (checkpoint / "seal.json").exists():
+        assert time.monotonic() < deadline, f"{checkpoint} was not whole after {LIMIT_S} seconds"
         time.sleep(0.002)
 
 
@@ -34,8 +71,8 @@ def interrupted(commands: Commands, config: str) -> Finished:
 @pytest.fixture(scope="module")
 def stopped(interrupted: Finished, commands: Commands) -> tuple[int, Path]:
     """Find the step that the interrupted training stopped at, and its checkpoint."""
-    (checkpoint,) = (commands.folder / "interrupted/austen/checkpoints").iterdir()
-    return int(checkpoint.name.removeprefix("checkpoint-")), checkpoint
+    checkpoint = find_newest(commands.folder / "interrupted/austen")
+    return read_step(checkpoint), checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +99,8 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_says_how_to_go_on(
     assert 1 <= step < 12
     assert interrupted.exit_code == 130
     assert interrupted.stderr.count("\n") == 1
-    assert interrupted.stderr.startswith(f"error: stopped at step {step} of 12; a checkpoint was written to ")
+    where = f"the newest checkpoint is interrupted/austen/checkpoints/{checkpoint.name}"
+    assert interrupted.stderr.startswith(f"error: stopped at step {step} of 12; {where}: ")
     assert "--resume" in interrupted.stderr
     assert {path.name for path in checkpoint.iterdir()} >= {
         "adapter_model.safetensors",
@@ -80,14 +118,10 @@ def test_sigterm_leaves_a_whole_checkpoint_and_exit_code_143(commands: Commands,
     done = commands.wait()
     assert done.exit_code == 143
     assert "--resume" in done.stderr
-    (checkpoint,) = (commands.folder / "terminated/austen/checkpoints").iterdir()
-    assert (checkpoint / "seal.json").is_file()
+    assert (find_newest(commands.folder / "terminated/austen") / "seal.json").is_file()
 
 
 def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str, author_run: Run) -> None:
-    import torch
-    from safetensors.torch import load_file
-
     options = [
         "--set",
         "output.dir=damaged",
@@ -98,26 +132,56 @@ def test_resume_leaves_a_damaged_checkpoint_out(commands: Commands, config: str,
     ]
     folder = commands.folder / "damaged/austen"
     commands.start("train", "--config", config, *options)
-    deadline = time.monotonic() + LIMIT_S
-    while not (folder / "checkpoints/checkpoint-2/seal.json").exists():
-        assert time.monotonic() < deadline, f"no second checkpoint after {LIMIT_S} seconds"
-        time.sleep(0.002)
+    wait_for_seal(folder / "checkpoints/checkpoint-2")
     commands.interrupt()
     assert commands.wait().exit_code == 130
-    newest = max(folder.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    newest = find_newest(folder)
     weights = newest / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
 
     done = commands.succeed("train", "--config", config, *options, "--resume")
 
-    step = int(newest.name.rpartition("-")[2])
+    step = read_step(newest)
     checkpoints = "damaged/austen/checkpoints"
     assert (
         f"warning: {checkpoints}/checkpoint-{step} is not whole and is left out; "
         f"going on from {checkpoints}/checkpoint-{step - 1}"
     ) in done.stdout
-    straight, joined = (load_file(path / "adapter/adapter_model.safetensors") for path in (author_run.folder, folder))
-    assert [name for name in straight if not torch.equal(straight[name], joined[name])] == []
+    check_same_end(author_run.folder, folder)
+
+
+def test_resume_in_the_second_epoch_equals_a_straight_training(
+    commands: Commands, config: str, letters: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    settings = [f"data.dir={letters}", "data.sequence_length=256", "train.eval_every=1", "eval.max_val_bytes=1"]
+    settings += ["train.checkpoint_every=1", "train.keep_checkpoints=20", "train.max_steps=16", "train.max_rises=0"]
+    settings += ["train.patience=0"]
+    options = ["train", "--config", config, *(part for setting in settings for part in ("--set", setting))]
+    folders = [commands.folder / name / "austen" for name in ("straight-epochs", "resumed-epochs")]
+    done = commands.succeed(*options, "--set", "output.dir=straight-epochs")
+    samples = int(re.search(r"(\d+) samples", done.stdout)[1])
+    steps = math.ceil(samples / 8)
+    assert samples % 8 and 2 * steps < 16  # the last step of an epoch is smaller, and the third epoch is reached
+    commands.start(*options, "--set", "output.dir=resumed-epochs")
+    wait_for_seal(folders[1] / f"checkpoints/checkpoint-{steps + 2}")
+    commands.interrupt()
+    assert commands.wait().exit_code == 130
+    assert steps + 2 <= read_step(find_newest(folders[1])) < 2 * steps
+
+    commands.succeed(*options, "--set", "output.dir=resumed-epochs", "--resume")
+
+    tokens = [
+        [row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+        for folder in folders
+    ]
+    assert tokens[0] == tokens[1]  # which say what samples each step had
+    assert tokens[0][:steps] != tokens[0][steps : 2 * steps]
+    assert sum(tokens[0][:steps]) == sum(tokens[0][steps : 2 * steps])
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in folders]
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
 
 
 def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int, Path]) -> None:
@@ -129,18 +193,84 @@ def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int
 
 
 def test_resumed_training_equals_a_straight_one(author_run: Run, resumed: Path) -> None:
-    """To the last bit: nothing is drawn after the seed, and sums run in the same order on one machine."""
-    import torch
-    from safetensors.torch import load_file
+    check_same_end(author_run.folder, resumed)
 
-    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in (author_run.folder, resumed)]
-    assert weights[0].keys() == weights[1].keys()
-    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
-    curves = [
-        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] != "train"]
-        for folder in (author_run.folder, resumed)
-    ]
-    assert curves[0] == curves[1]
+
+@pytest.mark.slow
+def test_killed_at_random_steps_and_resumed_equals_straight(commands: Commands, config: str, author_run: Run) -> None:
+    """SIGKILL as soon as a checkpoint's folder appears, so mostly while it is being written, and once in between."""
+    options = ["--set", "output.dir=killed", "--set", "train.checkpoint_every=1", "--set", "train.keep_checkpoints=1"]
+    folder = commands.folder / "killed/austen"
+    steps = sorted(random.Random(3).sample(range(1, 12), 3))
+    for number, step in enumerate(steps):
+        commands.start("train", "--config", config, *options, *(["--resume"] if number else []))
+        deadline = time.monotonic() + LIMIT_S
+        while not (folder / f"checkpoints/checkpoint-{step}").exists():
+            assert time.monotonic() < deadline, f"no checkpoint of step {step} after {LIMIT_S} seconds"
+            time.sleep(0.0005)
+        time.sleep(0.05 * (number % 2))
+        commands.kill()
+        assert commands.wait().exit_code == -9
+        assert not (folder / "adapter").exists()
+    commands.run("train", "--config", config, *options, "--resume")
+    check_same_end(author_run.folder, folder)
+
+
+# As a full disk refuses: no file of this process may grow beyond a size that the weights have and the optimiser's
+# state has not. The signal that comes with it would end the process; a full disk sends none.
+SMALL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size_bytes = int(sys.argv.pop())
+resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+from ghostpen.cli import app
+app()
+"""
+
+
+@pytest.fixture(scope="module")
+def too_small_bytes(author_run: Run) -> str:
+    """Choose the limit."""
+    checkpoint = find_newest(author_run.folder)
+    sizes = [(checkpoint / name).stat().st_size for name in ("adapter_model.safetensors", "optimizer.pt")]
+    others = [path.stat().st_size for path in author_run.folder.rglob("*.*") if path.suffix in {".png", ".json"}]
+    assert max(sizes[0], *others) < sizes[1]
+    return str((max(sizes[0], *others) + sizes[1]) // 2)
+
+
+def test_full_disk_costs_the_checkpoints_and_not_the_training(
+    commands: Commands, config: str, author_run: Run, too_small_bytes: str
+) -> None:
+    options = ["--set", "output.dir=full"]
+    done = commands.run("train", "--config", config, *options, too_small_bytes, code=SMALL_DISK, environment=NO_WANDB)
+    folder = commands.folder / "full/austen"
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "warning: no checkpoint at step 5: full/austen/checkpoints/checkpoint-5: the file could not" in done.stdout
+    assert not any((folder / "checkpoints").iterdir())  # nothing half-written
+    check_same_end(author_run.folder, folder)
+
+
+def test_full_disk_falls_back_to_the_checkpoint_before(
+    commands: Commands, config: str, author_run: Run, too_small_bytes: str
+) -> None:
+    folder = commands.folder / "filled/austen"
+    options = ["train", "--config", config, "--set", "output.dir=filled"]
+    start_training(commands, config, output="filled")
+    commands.interrupt()
+    assert commands.wait().exit_code == 130
+    before = find_newest(folder)
+    commands.start(*options, "--resume", too_small_bytes, code=SMALL_DISK, environment=NO_WANDB)
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + LIMIT_S
+    while f'"step": {read_step(before) + 1},' not in metrics.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline, f"no further step in metrics.jsonl after {LIMIT_S} seconds"
+        time.sleep(0.002)
+    commands.interrupt()
+    done = commands.wait()
+    assert done.exit_code == 130
+    assert f"the newest checkpoint is filled/austen/checkpoints/{before.name}: " in done.stderr
+    commands.succeed(*options, "--resume")
+    check_same_end(author_run.folder, folder)
 
 
 def test_resumed_curve_counts_every_token_once(author_run: Run, resumed: Path) -> None:

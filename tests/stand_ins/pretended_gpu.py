@@ -164,11 +164,13 @@ def read_parameters(unsloth: Any) -> dict[str, list[str]]:
 def read_arguments(paths: list[str]) -> dict[str, dict[str, Any]]:
     """Translate configs into TRL's arguments, by ghostpen's own function."""
     from ghostpen.config import load_run_config
+    from ghostpen.training.recipe import apply_recipe, build_recipe
     from ghostpen.training.trainer import build_arguments
 
     arguments = {}
     for path in paths:
         config = load_run_config(Path(path), ["data.dir=given"])
+        config = apply_recipe(config, build_recipe(config, words=100_000, samples=200))
         found = build_arguments(config, folder="runs", fresh=True)
         arguments[Path(path).stem] = {
             "optim": str(getattr(found.optim, "value", found.optim)),

@@ -39,7 +39,7 @@ def test_load_smallest_file_has_defaults(config_file: Path) -> None:
     config = load_run_config(config_file)
     assert config.data.dir == Path("data/austen")
     assert config.train.max_steps == 10
-    assert config.lora.rank == 16
+    assert (config.lora.rank, config.lora.matrix_rank, config.lora.scale_alpha) == (None, 16, 32.0)
     assert config.eval.stride == 256
     assert config.run_dir == Path("runs/austen")
 
@@ -119,7 +119,7 @@ def test_load_with_wrong_override_names_the_key_in_one_line(config_file: Path, o
     [
         ('dir = "data/austen"', "data.dir is missing: The folder that `ghostpen prepare` wrote."),
         ('[data]\ndir = "data/austen"', "data.dir is missing"),
-        ("max_steps = 10", "train.max_steps is missing: Optimiser steps."),
+        ('name = "embedded:tiny"', "model.name is missing: The base model"),
         ('name = "austen"', "name is missing: The run's folder under output.dir"),
     ],
 )
@@ -220,6 +220,11 @@ def test_newest_run_is_the_one_whose_manifest_was_written_last(tmp_path: Path) -
         os.utime(manifest, (written_s, written_s))
     (tmp_path / "no-run").mkdir()
     assert find_newest_run(tmp_path) == tmp_path / "new"
+
+
+def test_steps_and_epochs_together_are_refused(config_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.max_steps and train\.epochs both say how long"):
+        load_run_config(config_file, ["train.epochs=2"])
 
 
 def test_every_setting_has_a_text() -> None:

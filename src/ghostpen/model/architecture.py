@@ -140,10 +140,10 @@ def plan_targets(model: nn.Module, lora: LoraConfig) -> TargetPlan:
     chosen = tuple(t for t in found if groups[t.kind.split(".")[0]] and t.layer in wanted_layers)
     trainable: Counter[str] = Counter()
     for target in chosen:
-        trainable[target.kind] += target.count_trainable(lora.rank)
+        trainable[target.kind] += target.count_trainable(lora.matrix_rank)
     short = wanted_layers == layers
     return TargetPlan(
-        rank=lora.rank,
+        rank=lora.matrix_rank,
         alpha=lora.scale_alpha,
         targets=chosen,
         target_modules=_as_peft_names(chosen, is_parameter=False, short=short),

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: sealed when they are whole, found again by their seal.
+"""Checkpoints on disk: sealed when they are whole, found again by their seal, deleted when newer ones are whole.
 
 Trainer writes a checkpoint file by file. The seal is written last and names every file with its hash, so that
 a checkpoint that was cut off, or damaged since, is told from a whole one and the one before it is used.
@@ -6,16 +6,22 @@ a checkpoint that was cut off, or damaged since, is told from a whole one and th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ghostpen.files import write_text_atomically
 
 SEAL = "seal.json"
 _NAME = re.compile(r"checkpoint-(\d+)$")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -26,25 +32,52 @@ class FoundCheckpoint:
     damaged: tuple[Path, ...]
 
 
-def seal_checkpoint(checkpoint: Path, *, tokens_seen: int) -> None:
-    """Write the seal: call it when every other file of the checkpoint is written."""
+def seal_checkpoint(checkpoint: Path, *, progress: Mapping[str, Any]) -> None:
+    """Write the seal: call it when every other file of the checkpoint is written.
+
+    Args:
+        progress: what ghostpen itself has to remember at this step, beside Trainer's state.
+    """
     names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
-    seal = {"tokens_seen": tokens_seen, "sha256": {name: _hash(checkpoint / name) for name in names}}
+    seal = {"progress": progress, "sha256": {name: _hash(checkpoint / name) for name in names}}
     write_text_atomically(json.dumps(seal, indent=2) + "\n", checkpoint / SEAL)
 
 
-def read_tokens_seen(checkpoint: Path) -> int:
-    """Read how many tokens were trained on until this checkpoint."""
-    return int(json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["tokens_seen"])
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Read what was to be remembered at this checkpoint."""
+    progress: dict[str, Any] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["progress"]
+    return progress
+
+
+def delete_old_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
+    """Delete all but the `keep` newest sealed checkpoints and the best one. Call it after the newest is sealed."""
+    kept = 0
+    for checkpoint in _list_checkpoints(folder):
+        if kept < keep and (checkpoint / SEAL).is_file():
+            kept += 1
+        elif read_step(checkpoint) != best_step:
+            shutil.rmtree(checkpoint)
+
+
+def explain_disk_error(error: Exception) -> str | None:
+    """Say in words that the disk refused to be written to; None where `error` is anything else.
+
+    torch and safetensors raise errors of their own there: torch's zip writer a RuntimeError that names no cause.
+    """
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno in _DISK_ERRORS else None
+    text = str(error)
+    if type(error).__name__ == "SafetensorError":
+        return next((os.strerror(number) for number in _DISK_ERRORS if f"os error {number})" in text), None)
+    if isinstance(error, RuntimeError) and ("PytorchStreamWriter" in text or "inline_container" in text):
+        return "the file could not be written"
+    return None
 
 
 def find_newest_checkpoint(folder: Path) -> FoundCheckpoint:
     """Find the newest whole checkpoint below `folder`."""
-    checkpoints = sorted(
-        (p for p in folder.glob("checkpoint-*") if _NAME.search(p.name)), key=read_step, reverse=True
-    )
     damaged: list[Path] = []
-    for checkpoint in checkpoints:
+    for checkpoint in _list_checkpoints(folder):
         if is_whole(checkpoint):
             return FoundCheckpoint(checkpoint, tuple(damaged))
         damaged.append(checkpoint)
@@ -66,6 +99,11 @@ def read_step(checkpoint: Path) -> int:
     if match is None:
         raise ValueError(f"{checkpoint} is not named checkpoint-N")
     return int(match[1])
+
+
+def _list_checkpoints(folder: Path) -> list[Path]:
+    """List what is named like a checkpoint, newest first."""
+    return sorted((p for p in folder.glob("checkpoint-*") if _NAME.search(p.name)), key=read_step, reverse=True)
 
 
 def _hash(path: Path) -> str:

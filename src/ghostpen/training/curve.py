@@ -83,6 +83,11 @@ def plan_curves(metrics: Sequence[MetricsRow]) -> dict[str, list[tuple[float, fl
     return curves
 
 
+def find_kept_point(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Find the lowest of a validation curve's points after the untrained one: the adapter that a run keeps."""
+    return min(points[1:] or points, key=lambda point: point[1])
+
+
 def plan_label_heights(heights: Sequence[float], *, gap: float) -> list[float]:
     """Push labels apart until neighbours are `gap` away from each other, moving each as little as it takes.
 
@@ -171,6 +176,17 @@ def draw_curve(
         look = looks[split][2]
         axes.plot(*zip(*points, strict=True), solid_joinstyle="round", **look)
         axes.plot(*points[-1], "o", color=look["color"], markersize=4.5, markeredgewidth=0, clip_on=False)
+        if split in ("val", "control") and (kept := find_kept_point(points)) != points[-1]:
+            axes.plot(*kept, "o", color=look["color"], markersize=7, markerfacecolor="white", markeredgewidth=1.6)
+            axes.annotate(
+                "kept",
+                kept,
+                xytext=(0, -13),
+                textcoords="offset points",
+                ha="center",
+                color=look["color"],
+                annotation_clip=False,
+            )
 
     values = [value for points in curves.values() for _, value in points]
     low, high = min(values) / 1.02, max(values) * 1.02

@@ -17,9 +17,10 @@ from ghostpen.config import RunConfig
 from ghostpen.errors import ConfigError
 from ghostpen.files import write_text_atomically
 from ghostpen.model.architecture import TargetPlan
+from ghostpen.training.recipe import Recipe
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PACKAGES = (
     "torch",
     "transformers",
@@ -34,12 +35,13 @@ PACKAGES = (
 
 
 def build_manifest(
-    config: RunConfig, *, run_id: str, role: str, data_sha256: str, author: str, base: dict[str, Any], device: str,
-    plan: TargetPlan,
+    config: RunConfig, *, recipe: Recipe, run_id: str, role: str, data_sha256: str, author: str, base: dict[str, Any],
+    device: str, processes: int, plan: TargetPlan,
 ) -> dict[str, Any]:  # fmt: skip
     """Build the manifest of a run that begins.
 
     Args:
+        config: as it was written. recipe: what was chosen where it leaves something open.
         role: "author" or "control". base: what is known of the base model's identity.
     """
     return {
@@ -48,10 +50,13 @@ def build_manifest(
         "role": role,
         "author": author,
         "finished": False,
+        "stopped": None,
         "config": config.model_dump(mode="json"),
+        "recipe": recipe.to_json(),
         "data_sha256": data_sha256,
         "base_model": base,
         "device": device,
+        "processes": processes,
         "seed": config.train.seed,
         "ghostpen_version": ghostpen.__version__,
         "git_commit": read_git_commit(),

@@ -19,6 +19,7 @@ from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
 from ghostpen.score import Score
 from ghostpen.training.loss import compute_loss_nats
+from ghostpen.training.ranks import ALONE, Ranks
 
 
 def compute_hidden(model: Any, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,6 +68,7 @@ def score_sections(
     stride: int,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Score]:
     """Score each section on its own, reading it in overlapping windows.
 
@@ -76,6 +78,8 @@ def score_sections(
     Args:
         window: tokens the model sees at once. stride: tokens from one window's start to the next.
         on_progress: called with (windows done, windows in all).
+        ranks: the processes that share the work. Whole batches are dealt out, the same as one process makes,
+            so that the result is the same to the order of the last sum; every process returns it.
 
     Returns:
         One Score a section, in order.
@@ -95,7 +99,7 @@ def score_sections(
     was_training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
+        for start in range(ranks.rank * batch_size, len(order), ranks.size * batch_size):
             batch = [windows[i] for i in order[start : start + batch_size]]
             for one, (loss_nats, counted) in zip(batch, _score_batch(model, batch), strict=True):
                 nats[one.section_index] += loss_nats
@@ -104,6 +108,8 @@ def score_sections(
                 on_progress(min(start + batch_size, len(order)), len(order))
     finally:
         model.train(was_training)
+    sums = ranks.sum([*nats, *tokens])
+    nats, tokens = sums[: len(sections)], [int(count) for count in sums[len(sections) :]]
     return [
         Score(loss_nats=loss, tokens=counted, size_bytes=section.size_bytes)
         for loss, counted, section in zip(nats, tokens, sections, strict=True)

@@ -5,24 +5,29 @@ from __future__ import annotations
 import signal
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostpen.config import RunConfig
+from ghostpen.config import RunConfig, build_run_config
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.samples import TrainSample, build_train_samples
 from ghostpen.data.sections import Section, load_sections
-from ghostpen.errors import ConfigError, DataError, Interrupted, Terminated
+from ghostpen.errors import ConfigError, DataError, Interrupted, Terminated, TrainingStopped
 from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
-from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
+from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_step
+from ghostpen.training.course import Stop
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
+from ghostpen.training.ranks import ALONE, Ranks
+from ghostpen.training.recipe import apply_recipe, build_recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ghostpen.model.loading import LoadedModel
+    from ghostpen.training.trainer import GhostpenTrainer
 
 CONTROL_FOLDER = "control"
 SAMPLE_WORDS = 80
@@ -50,20 +55,25 @@ class _Start:
     damaged: tuple[Path, ...] = ()  # newer checkpoints that are not whole
 
 
-def train_run(config: RunConfig, *, control: bool, resume: bool, console: Console) -> TrainResult:
+def train_run(
+    config: RunConfig, *, control: bool, resume: bool, console: Console, ranks: Ranks = ALONE
+) -> TrainResult:
     """Train one adapter; do nothing where the same one stands finished.
+
+    Of several processes each is called with the same settings; only the first writes.
 
     Raises:
         ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false.
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
-        TrainingStopped: the loss became NaN.
+        TrainingStopped: the loss or a gradient was none to follow, or nothing was learned; the best adapter until
+            then was written, if there was one.
         Interrupted: Ctrl-C, or Terminated: SIGTERM; a checkpoint was written.
     """
     data = load_manifest(config.data.dir)
-    sections = load_sections(config.data.dir, "contrast_train" if control else "train")
+    load_sections(config.data.dir, "contrast_train" if control else "train")  # refused here, if at all
     validation = load_validation(config)
-    start = plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256)
+    start = ranks.share(lambda: plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256))
     if start.finished:
         console.print(
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
@@ -79,43 +89,58 @@ def train_run(config: RunConfig, *, control: bool, resume: bool, console: Consol
         from ghostpen.model.loading import attach_adapter, load_base
 
         loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
-    samples = build_train_samples(
-        sections,
-        loaded.tokenizer,
-        sequence_length=config.data.sequence_length,
-        harmony_share=config.data.harmony_share,
-        seed=config.train.seed,
-    )
+
+    def build_samples(split: str) -> list[TrainSample]:
+        return build_train_samples(
+            load_sections(config.data.dir, split),
+            loaded.tokenizer,
+            sequence_length=config.data.sequence_length,
+            harmony_share=config.data.harmony_share,
+            seed=config.train.seed,
+        )
+
+    samples = build_samples("contrast_train" if control else "train")
     check_enough(samples, config)
+    # The control takes the author's recipe, and so counts the author's samples.
+    author_samples = build_samples("train") if control else samples
+    recipe = build_recipe(config, words=data.splits["train"].words, samples=len(author_samples))
+    settings = apply_recipe(config, recipe)
     before = render_samples(loaded, validation["val"], seed=config.train.seed)
     loaded, plan = attach_adapter(
-        loaded, config.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
+        loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
     manifest = build_manifest(
         config,
+        recipe=recipe,
         run_id=start.run_id,
         role="control" if control else "author",
         data_sha256=data.data_sha256,
         author="other authors" if control else data.inputs.author,
         base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
         device=loaded.device,
+        processes=ranks.size,
         plan=plan,
     )
-    # From here on something is written: whatever can be refused has been.
-    (start.folder / "samples").mkdir(parents=True, exist_ok=True)
-    write_text_atomically(before, start.folder / "samples/before.txt")
-    write_manifest(manifest, start.folder)
+    ranks.wait()  # what can be refused is refused before anything is written, by any process
+    if ranks.is_first:
+        (start.folder / "samples").mkdir(parents=True, exist_ok=True)
+        write_text_atomically(before, start.folder / "samples/before.txt")
+        write_manifest(manifest, start.folder)
+    console.print(recipe.describe(), soft_wrap=True)
     console.print(
         f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
         + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
     )
-    tokens_seen, training_s = _execute_training(
-        config, loaded=loaded, samples=samples, validation=validation, start=start, plan_trainable=plan.trainable,
-        before=before, console=console, title="control" if control else data.inputs.author,
+    outcome = _execute_training(
+        settings, loaded=loaded, samples=samples, validation=validation, start=start, plan_trainable=plan.trainable,
+        before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
     )  # fmt: skip
-    write_manifest(manifest | {"finished": True, "tokens_seen": tokens_seen, "training_s": training_s}, start.folder)
+    if ranks.is_first:
+        write_manifest(manifest | outcome.to_json(), start.folder)
+    if outcome.failure:
+        raise outcome.failure
     console.print(f"adapter, curve and samples are in {start.folder}")
-    return TrainResult(start.folder, False, tokens_seen)
+    return TrainResult(start.folder, False, outcome.tokens_seen)
 
 
 def load_validation(config: RunConfig) -> dict[str, list[Section]]:
@@ -147,18 +172,24 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
     new_id = f"{config.name}{'-control' if control else ''}-{uuid.uuid4().hex[:8]}"
     if manifest is None:
         return _Start(folder, new_id, None, None)
-    if manifest["config"] != config.model_dump(mode="json") or manifest["data_sha256"] != data_sha256:
+    # Read as a config, so that a setting that came later counts with its default.
+    if build_run_config(manifest["config"]) != config or manifest["data_sha256"] != data_sha256:
         raise ConfigError(
             f"{folder} holds a run of other data or settings; choose another name (--set name=...) or delete it"
         )
     if manifest["finished"]:
         return _Start(folder, manifest["run_id"], None, manifest)
+    if manifest["stopped"]:  # a resume would come to the same end
+        raise ConfigError(
+            f"{folder} holds a run that ended early: {manifest['stopped']['text']}; choose another name "
+            "(--set name=...) and other settings, or delete it"
+        )
     found = find_newest_checkpoint(folder / "checkpoints")
     if found.newest is None:
         return _Start(folder, new_id, None, None, found.damaged)
     if not resume:
         raise ConfigError(
-            f"{folder} holds a run that stopped at step {read_step(found.newest)} of {config.train.max_steps}; "
+            f"{folder} holds a run that stopped at step {read_step(found.newest)} of {manifest['recipe']['steps']}; "
             "add --resume to go on, or delete the folder to start anew"
         )
     return _Start(folder, manifest["run_id"], found.newest, None, found.damaged)
@@ -199,10 +230,33 @@ def render_samples(loaded: LoadedModel, sections: list[Section], *, seed: int) -
     return "\n".join(parts)
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """How a training ended."""
+
+    tokens_seen: int
+    training_s: float
+    step: int
+    best: dict[str, Any] | None  # step and bits_per_byte of the adapter that was kept
+    stopped: Stop | None
+    failure: TrainingStopped | None  # to be raised when all is written
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for the manifest."""
+        return {
+            "finished": self.failure is None,
+            "tokens_seen": self.tokens_seen,
+            "training_s": self.training_s,
+            "step": self.step,
+            "best": self.best,
+            "stopped": asdict(self.stopped) if self.stopped else None,
+        }
+
+
 def _execute_training(
     config: RunConfig, *, loaded: LoadedModel, samples: list[TrainSample], validation: dict[str, list[Section]],
-    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str,
-) -> tuple[int, float]:  # fmt: skip
+    start: _Start, plan_trainable: dict[str, int], before: str, console: Console, title: str, ranks: Ranks,
+) -> _Outcome:  # fmt: skip
     from ghostpen.model.loading import save_adapter
     from ghostpen.training.curve import write_perplexity_curve
     from ghostpen.training.metrics import Measurement
@@ -210,48 +264,96 @@ def _execute_training(
     from ghostpen.training.tracking import Tracker
     from ghostpen.training.trainer import GhostpenTrainer, StopOnSignal
 
+    max_steps = config.train.max_steps or 0  # nothing is open any more
     resume_step = read_step(start.checkpoint) if start.checkpoint else 0
-    tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
-    tracker.record_targets(plan_trainable)
-    progress = TrainingProgress(console, title=title, max_steps=config.train.max_steps)
+    checkpoints = start.folder / "checkpoints"
+    tracker = None
+    if ranks.is_first:
+        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step)
+        tracker.record_targets(plan_trainable)
+    progress = TrainingProgress(console, title=title, max_steps=max_steps)
 
     def on_measurement(measurement: Measurement) -> None:
-        tracker.record(measurement)
+        if tracker:
+            tracker.record(measurement)
         progress.show(measurement)
 
+    def warn(text: str) -> None:
+        console.print(f"warning: {text}", soft_wrap=True, markup=False)
+
+    failure = None
     began_s = time.monotonic()
     try:
-        with StopOnSignal() as stop:
+        with StopOnSignal(ranks) as stop:
             trainer = GhostpenTrainer(
                 config=config,
                 model=loaded.model,
                 tokenizer=loaded.tokenizer,
                 samples=samples,
                 validation=validation,
-                folder=str(start.folder / "checkpoints"),
+                folder=str(checkpoints),
                 fresh=start.checkpoint is None,
                 on_measurement=on_measurement,
+                on_warning=warn,
                 callbacks=[stop, progress],
+                ranks=ranks,
             )
             if start.checkpoint:
-                trainer.token_count.load(start.checkpoint)
-            trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
+                trainer.restore(start.checkpoint)
+            try:
+                trainer.train_on(start.checkpoint)
+            except TrainingStopped as error:
+                failure = error
             step = trainer.state.global_step
-            if stop.received is not None and step < config.train.max_steps:
-                error = Terminated if stop.received == signal.SIGTERM else Interrupted
-                raise error(
-                    f"stopped at step {step} of {config.train.max_steps}; a checkpoint was written to "
-                    f"{start.folder / 'checkpoints'}: go on with the same command and --resume"
+            if stop.received is not None and step < max_steps and trainer.stop is None:
+                newest = find_newest_checkpoint(checkpoints).newest
+                where = f"the newest checkpoint is {newest}" if newest else "no checkpoint could be written"
+                error_class = Terminated if stop.received == signal.SIGTERM else Interrupted
+                raise error_class(
+                    f"stopped at step {step} of {max_steps}; {where}: go on with the same command and --resume"
                 )
-        save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
-        after = render_samples(loaded, validation["val"], seed=config.train.seed)
-        write_text_atomically(after, start.folder / "samples/after.txt")
-        write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
-        sent = [("before", before), ("after", after)] if config.tracking.send_samples else []
-        tracker.finish(samples=sent)
+        training_s = round(time.monotonic() - began_s, 1)
+        best = _load_best(trainer, checkpoints, warn=warn, failed=failure is not None)
+        if not trainer.course.has_improved and trainer.stop and failure is None:
+            failure = TrainingStopped(
+                f"{trainer.stop.text}, and was never below the untrained adapter's; train anew with a lower "
+                "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
+            )
+        after = render_samples(loaded, validation["val"], seed=config.train.seed) if best else None
+        if best and trainer.stop:
+            console.print(f"{trainer.stop.text}: stopped at step {step} of {max_steps}", soft_wrap=True)
+        if best and best["step"] != step:
+            console.print(f"the adapter is that of step {best['step']}, the best on the author's validation text")
+        if tracker:
+            if after is not None:
+                save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
+                write_text_atomically(after, start.folder / "samples/after.txt")
+            write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
+            sent = [("before", before), ("after", after)] if after and config.tracking.send_samples else []
+            tracker.finish(samples=sent)
     except BaseException:
-        tracker.abort()
+        if tracker:
+            tracker.abort()
         raise
     finally:
         progress.stop()
-    return trainer.token_count.tokens, round(time.monotonic() - began_s, 1)
+    if failure is not None and best is not None:
+        failure = TrainingStopped(f"{failure.message}; {start.folder / 'adapter'} is that of step {best['step']}")
+    return _Outcome(trainer.token_count.tokens, training_s, step, best, trainer.stop, failure)
+
+
+def _load_best(
+    trainer: GhostpenTrainer, checkpoints: Path, *, warn: Callable[[str], None], failed: bool
+) -> dict[str, Any] | None:
+    """Put the best weights into the model; None where a failed training has left none that can be trusted."""
+    course, step = trainer.course, trainer.state.global_step
+    best = {"step": course.best_step, "bits_per_byte": course.best_bits_per_byte}
+    if course.best_step == step and not failed:
+        return best
+    if course.best_step is not None and is_whole(checkpoint := checkpoints / f"checkpoint-{course.best_step}"):
+        trainer.load_weights(checkpoint)
+        return best
+    if failed:
+        return None
+    warn(f"the checkpoint of step {course.best_step}, the best, is not there; the adapter is that of step {step}")
+    return {"step": step, "bits_per_byte": course.last_bits_per_byte}

@@ -3,8 +3,12 @@
 What is changed, and why:
     compute_loss   TRL adds the router's balance loss to loss and eval_loss; Unsloth's and TRL's losses differ
                    between CPU and GPU. Here it is one function everywhere (`loss.compute_loss_nats`).
+                   It is computed in the model's forward pass, where PyTorch exchanges gradients.
     evaluate       the stock one averages batch means over examples; here nats and tokens are summed
     log            a callback that edits logs comes after the trackers; the override comes before
+    _save_checkpoint   sealed, rotated only after the seal, and a full disk costs a checkpoint, not the training
+    _clip_grad_norm    a gradient that is none is not followed
+    the samples    come in steps of like length (`batches.plan_steps`), not at random
 
 Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's trainer when it is imported.
 """
@@ -12,12 +16,13 @@ Import this module only after `loading.import_unsloth`: Unsloth replaces TRL's t
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from transformers import TrainerCallback
@@ -26,26 +31,50 @@ from trl import SFTConfig, SFTTrainer
 from ghostpen.config import RunConfig
 from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
-from ghostpen.errors import TrainingStopped
+from ghostpen.errors import ModelError, TrainingStopped
 from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
-from ghostpen.training.balance import RouterLogits, compute_balance
-from ghostpen.training.checkpoints import read_tokens_seen, seal_checkpoint
+from ghostpen.training.balance import RouterLogits
+from ghostpen.training.batches import StepOrder
+from ghostpen.training.checkpoints import (
+    delete_old_checkpoints,
+    explain_disk_error,
+    read_progress,
+    read_step,
+    seal_checkpoint,
+)
+from ghostpen.training.course import (
+    Course,
+    Stop,
+    find_early_stop,
+    find_explosion,
+    observe_evaluation,
+    observe_gradient,
+)
+from ghostpen.training.forward import give_forward_the_loss
+from ghostpen.training.launch import plan_batches
 from ghostpen.training.metrics import Measurement
-from ghostpen.training.perplexity import compute_batch_loss_nats, pad_right, score_sections
+from ghostpen.training.perplexity import pad_right, score_sections
+from ghostpen.training.ranks import ALONE, Ranks
 
 # One point of the training curve covers this many optimiser steps at most.
 LOG_EVERY = 10
 
 
-def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig:
-    """Translate our settings into TRL's."""
+def build_arguments(config: RunConfig, *, folder: str, fresh: bool, processes: int = 1) -> SFTConfig:
+    """Translate our settings into TRL's, which are those of one process.
+
+    Args:
+        config: with nothing left open (`recipe.apply_recipe`).
+    """
     train = config.train
+    assert train.max_steps is not None and train.eval_every is not None, "apply_recipe comes first"
+    batches = plan_batches(train, processes=processes)
     return SFTConfig(
         output_dir=folder,
         max_steps=train.max_steps,
-        per_device_train_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.gradient_accumulation,
+        per_device_train_batch_size=batches.size,
+        gradient_accumulation_steps=batches.accumulation,
         learning_rate=train.learning_rate,
         # The first warm-up step has a learning rate of 0: a run of one step must not be all warm-up.
         warmup_steps=min(math.ceil(train.warmup_share * train.max_steps), train.max_steps - 1),
@@ -65,7 +94,7 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig
         eval_on_start=fresh,
         save_strategy="steps",
         save_steps=train.checkpoint_every,
-        save_total_limit=train.keep_checkpoints,
+        save_total_limit=None,  # Trainer would delete the old ones before the new one is sealed
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -75,6 +104,9 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool) -> SFTConfig
         gradient_checkpointing=False,  # Unsloth has set it on the model where it is wanted
         dataloader_num_workers=0,
         router_aux_loss_coef=0.0,  # ours is added in compute_loss, so that it cannot reach the log
+        average_tokens_across_devices=True,  # the tokens of a step are counted over all processes
+        # Each adapter is in each forward pass; looking for unused ones breaks on Unsloth's gradient checkpointing.
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -100,35 +132,86 @@ class GhostpenTrainer(SFTTrainer):
         folder: str,
         fresh: bool,
         on_measurement: Callable[[Measurement], None],
+        on_warning: Callable[[str], None],
         callbacks: Sequence[TrainerCallback] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         """Set up training.
 
         Args:
+            config: with nothing left open (`recipe.apply_recipe`).
             validation: sections to score at every evaluation, by split ("val", "contrast_val").
             fresh: not resumed, so the curve starts with the untrained adapter.
+            on_measurement: called in every process, with the same numbers.
+            on_warning: takes a line for the person who watches.
         """
         from datasets import Dataset
 
+        filler = TrainSample((0, 0), (IGNORED_LABEL, IGNORED_LABEL), document="")  # for `StepOrder`, see there
         rows = {
-            "input_ids": [list(sample.input_ids) for sample in samples],
-            "labels": [list(sample.labels) for sample in samples],
+            "input_ids": [list(sample.input_ids) for sample in [*samples, filler]],
+            "labels": [list(sample.labels) for sample in [*samples, filler]],
         }
+        self.sample_lengths = [len(sample.input_ids) for sample in samples]
         dataset = Dataset.from_dict(rows)
         self.ghostpen_config = config
         self.validation = validation
         self.on_measurement = on_measurement
+        self.on_warning = on_warning
+        self.ranks = ranks
+        self.course = Course()
+        self.stop: Stop | None = None  # why it ended early; None where it did not
         self.router_logits = RouterLogits(model) if config.train.router_aux_loss_coef else None
-        self._nats, self._tokens, self._balance, self._since_s = 0.0, 0, 0.0, 0.0
-        self.token_count = TokenCount()
+        self._since_s = 0.0
+        self.token_count = TokenCount(ranks)
         super().__init__(
             model=model,
-            args=build_arguments(config, folder=folder, fresh=fresh),
+            args=build_arguments(config, folder=folder, fresh=fresh, processes=ranks.size),
             train_dataset=dataset,
             eval_dataset=dataset.select(range(1)),  # evaluate() reads `validation`; Trainer wants one
             processing_class=tokenizer,
             data_collator=collate,
-            callbacks=[self.token_count, FirstStepCheck(), *callbacks],
+            callbacks=[self.token_count, FirstStepCheck(), LastEvaluation(), *callbacks],
+        )
+        give_forward_the_loss(model, self.router_logits)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go on counting where a checkpoint stopped; Trainer restores the rest itself."""
+        progress = read_progress(checkpoint)
+        self.token_count.tokens = progress["tokens_seen"]
+        self.course = Course.from_json(progress["course"])
+
+    def train_on(self, checkpoint: Path | None) -> None:
+        """Train to the end, from `checkpoint` where there is one.
+
+        Raises:
+            TrainingStopped: the loss or a gradient became none to follow; `stop` says which.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        step, train = read_step(checkpoint), self.ghostpen_config.train
+        self.stop = find_early_stop(self.course, train, step=step)
+        if self.stop is None and step < self.args.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint))
+        else:  # it was the last one; only what follows the training was not done any more
+            self.state.global_step = step
+            self.load_weights(checkpoint)
+
+    def load_weights(self, checkpoint: Path) -> None:
+        """Give the adapter the weights that it had at a checkpoint, as a resume does."""
+        self._load_from_checkpoint(str(checkpoint))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
+        """Order the samples; transformers calls it for the training's dataset alone."""
+        at_once = self.args.train_batch_size * self.args.world_size
+        return StepOrder(
+            self.sample_lengths,
+            step_size=at_once * self.args.gradient_accumulation_steps,
+            seed=self.args.seed,
+            read_step=lambda: self.state.global_step,
+            filler=len(self.sample_lengths),
+            multiple=at_once if self.args.world_size > 1 else 1,
         )
 
     def compute_loss(
@@ -138,55 +221,64 @@ class GhostpenTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return nats per counted token of the whole optimiser step, over all accumulated batches.
-
-        Raises:
-            TrainingStopped: the loss is NaN or infinite.
-        """
+        """Return nats per counted token of the whole optimiser step, over all accumulated batches and processes."""
         labels = inputs["labels"]
         counted = int((labels[:, 1:] != IGNORED_LABEL).sum())
-        device_type = labels.device.type
-        unwrapped = self.accelerator.unwrap_model(model)
-        collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
-        if self.router_logits is not None:
-            collecting = self.router_logits.collect()
-        with torch.autocast(device_type, torch.bfloat16, enabled=bool(self.args.bf16)), collecting as router_logits:
-            nats = compute_batch_loss_nats(unwrapped, inputs["input_ids"], labels)
-        value = float(nats.detach())
-        if not math.isfinite(value):
-            raise TrainingStopped(
-                f"the loss became {value} at step {self.state.global_step + 1}; train anew with a lower "
-                "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
-            )
-        self._nats += value
-        self._tokens += counted
-        self.token_count.tokens += counted
-        divisor = num_items_in_batch if num_items_in_batch is not None else counted
+        with torch.autocast(labels.device.type, torch.bfloat16, enabled=bool(self.args.bf16)):
+            nats, balance = model(input_ids=inputs["input_ids"], labels=labels, sum_nats=True)
+        self.token_count.add(nats=float(nats.detach()), tokens=counted, balance=float(balance.detach()))
+        divisor = float(counted)
+        if num_items_in_batch is not None:
+            # Of all processes; the gradients are averaged over them, and their sum is meant.
+            divisor = float(num_items_in_batch) / self.ranks.size
         loss = nats / divisor
         if self.router_logits is not None:
-            balance = compute_balance(router_logits, experts_per_token=unwrapped.config.num_experts_per_tok)
-            self._balance = float(balance.detach())
-            share = counted / float(divisor)  # as the loss is weighted, so that 1x8 equals 8x1
+            share = counted / divisor  # as the loss is weighted, so that 1x8 equals 8x1
             loss = loss + self.ghostpen_config.train.router_aux_loss_coef * balance * share
         return loss
 
+    def _fail(self, stop: Stop) -> NoReturn:
+        self.stop = stop
+        raise TrainingStopped(
+            f"{stop.text}; train anew with a lower train.learning_rate, under another name (--set name=...) or "
+            "after deleting the run's folder"
+        )
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Scale the gradients down, unless they are not to be followed at all.
+
+        Raises:
+            TrainingStopped: the step's loss is no number in one process, or the gradients' norm is NaN, infinite or
+                far above the usual; it is raised in all processes.
+        """
+        train, step = self.ghostpen_config.train, self.state.global_step + 1
+        nats = self.token_count.close_step()
+        if not math.isfinite(nats):
+            self._fail(Stop("not-a-number", f"the loss became {nats} at step {step}", step))
+        norm = super()._clip_grad_norm(model)
+        value = float(norm)
+        if stop := find_explosion(self.course, train, value, step=step):
+            self._fail(stop)
+        self.course = observe_gradient(self.course, value)
+        return norm
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn Trainer's log of a mean of means into a measurement of sums."""
-        if "loss" in logs and self._tokens:
-            now_s = self.token_count.training_s
-            elapsed_s = now_s - self._since_s
+        count = self.token_count
+        if "loss" in logs and count.logged.tokens:
+            elapsed_s = count.training_s - self._since_s
             self.on_measurement(
                 Measurement(
                     step=self.state.global_step,
-                    tokens_seen=self.token_count.tokens,
+                    tokens_seen=count.tokens,
                     split="train",
-                    score=Score(loss_nats=self._nats, tokens=self._tokens, size_bytes=0),
+                    score=Score(loss_nats=count.logged.nats, tokens=count.logged.tokens, size_bytes=0),
                     learning_rate=logs.get("learning_rate"),
-                    tokens_per_s=self._tokens / elapsed_s if elapsed_s > 0 else None,
-                    balance=self._balance if self.router_logits is not None else None,
+                    tokens_per_s=count.logged.tokens / elapsed_s if elapsed_s > 0 else None,
+                    balance=count.logged.balance / count.logged.tokens if self.router_logits is not None else None,
                 )
             )
-            self._nats, self._tokens, self._since_s = 0.0, 0, now_s
+            count.logged, self._since_s = StepSums(), count.training_s
         self.state.log_history.append({**logs, "step": self.state.global_step})
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -194,34 +286,115 @@ class GhostpenTrainer(SFTTrainer):
         metrics: dict[str, float] = {}
         evaluation = self.ghostpen_config.eval
         for split, sections in self.validation.items():
-            score = sum_scores(
-                score_sections(
-                    self.model,
-                    self.processing_class,
-                    sections,
-                    window=evaluation.window,
-                    stride=evaluation.stride,
-                    batch_size=evaluation.batch_size,
+            try:
+                score = sum_scores(
+                    score_sections(
+                        self.model,
+                        self.processing_class,
+                        sections,
+                        window=evaluation.window,
+                        stride=evaluation.stride,
+                        batch_size=evaluation.batch_size,
+                        ranks=self.ranks,
+                    )
                 )
-            )
+                metrics[f"eval_{split}_perplexity"] = score.perplexity
+            except ModelError as error:  # no number
+                step = self.state.global_step
+                if step == 0:
+                    raise  # the base model's own fault
+                self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
             self.on_measurement(Measurement(self.state.global_step, self.token_count.tokens, split, score))
-            metrics[f"eval_{split}_perplexity"] = score.perplexity
             metrics[f"eval_{split}_bits_per_byte"] = score.bits_per_byte
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._follow_course(metrics["eval_val_bits_per_byte"])
         return metrics
+
+    def _follow_course(self, bits_per_byte: float) -> None:
+        """Have the best kept as a checkpoint, and end where more training is of no use."""
+        step, train = self.state.global_step, self.ghostpen_config.train
+        self.course = observe_evaluation(self.course, step=step, bits_per_byte=bits_per_byte)
+        if step and self.course.best_step == step:
+            self.control.should_save = True
+        if step < self.state.max_steps and (stop := find_early_stop(self.course, train, step=step)):
+            self.stop = stop
+            self.control.should_save = True
+            self.control.should_training_stop = True
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, seal it and delete old ones; where the disk refuses, go on with those before."""
+        folder = Path(self.args.output_dir)
+        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        if self.ranks.is_first and checkpoint.exists():
+            shutil.rmtree(checkpoint)  # of a part of the training that was not kept
+        self.ranks.wait()
+        reason = self._try(lambda: super(GhostpenTrainer, self)._save_checkpoint(model, trial))
+        if self.ranks.max(int(reason is not None)):  # each process writes its own random state
+            reason = reason or "another process could not write its part"
+        if not self.ranks.is_first:
+            return
+        progress = {"tokens_seen": self.token_count.tokens, "course": self.course.to_json()}
+        reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
+        if reason is None:
+            keep = self.ghostpen_config.train.keep_checkpoints
+            delete_old_checkpoints(folder, keep=keep, best_step=self.course.best_step)
+            return
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        self.on_warning(
+            f"no checkpoint at step {self.state.global_step}: {checkpoint}: {reason}; "
+            "the training goes on, and --resume would start from the checkpoint before"
+        )
+
+    def _try(self, write: Callable[[], None]) -> str | None:
+        """Write something; say why the disk refused, or None."""
+        try:
+            write()
+        except Exception as error:
+            if reason := explain_disk_error(error):
+                return reason
+            raise
+        return None
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the manifest says it all, and TRL's asks W&B for a URL that an offline run has not."""
 
 
-class TokenCount(TrainerCallback):
-    """Count the trained tokens and the seconds spent training, across resumes."""
+@dataclass
+class StepSums:
+    """Sums over the tokens of some batches."""
 
-    def __init__(self) -> None:
+    nats: float = 0.0
+    tokens: int = 0
+    balance: float = 0.0  # of the router, times the tokens
+
+    def add(self, *, nats: float, tokens: int, balance: float) -> None:
+        """Add sums; `balance` times its tokens."""
+        self.nats, self.tokens, self.balance = self.nats + nats, self.tokens + tokens, self.balance + balance
+
+
+class TokenCount(TrainerCallback):
+    """Count the tokens, their loss and the seconds spent training, over all processes and across resumes."""
+
+    def __init__(self, ranks: Ranks = ALONE) -> None:
         """Start at zero; a resume restores the state."""
+        self.ranks = ranks
         self.tokens = 0
+        self.logged = StepSums()  # since the last log; whoever logs them sets it back
         self.training_s = 0.0
+        self._step = StepSums()  # of this process alone, in the step that runs
         self._began_s = 0.0
+
+    def add(self, *, nats: float, tokens: int, balance: float) -> None:
+        """Take in a batch of this process."""
+        self._step.add(nats=nats, tokens=tokens, balance=balance * tokens)
+
+    def close_step(self) -> float:
+        """Add up the step over the processes, before it changes a weight; returns its nats."""
+        nats, tokens, balance = self.ranks.sum([self._step.nats, self._step.tokens, self._step.balance])
+        self._step = StepSums()
+        self.logged.add(nats=nats, tokens=int(tokens), balance=balance)
+        self.tokens += int(tokens)
+        return nats
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the watch; evaluation and checkpoints are not training."""
@@ -231,14 +404,14 @@ class TokenCount(TrainerCallback):
         """Stop the watch."""
         self.training_s += time.perf_counter() - self._began_s
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Seal the checkpoint: Trainer has written the rest of it."""
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        seal_checkpoint(checkpoint, tokens_seen=self.tokens)
 
-    def load(self, checkpoint: Path) -> None:
-        """Read the count of a checkpoint."""
-        self.tokens = read_tokens_seen(checkpoint)
+class LastEvaluation(TrainerCallback):
+    """Measure at the last step, too, so that the end of a training can be the best of it."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for it."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
 
 
 class FirstStepCheck(TrainerCallback):
@@ -260,16 +433,18 @@ class FirstStepCheck(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint.
+    """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
 
     A second signal ends it at once: the checkpoint before is then the newest.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks = ALONE) -> None:
         """Wait for a signal."""
-        self.received: int | None = None
+        self.ranks = ranks
+        self.received: int | None = None  # known to all processes
+        self._signal = 0  # received by this one
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -283,11 +458,12 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def _request(self, number: int, _frame: Any) -> None:
-        self.received = number
+        self._signal = number
         self.__exit__()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask Trainer for a checkpoint and the end."""
+        """Ask Trainer for a checkpoint and the end, if any process received a signal."""
+        self.received = self.ranks.max(self._signal) or None
         if self.received is not None:
             control.should_save = True
             control.should_training_stop = True

@@ -1,13 +1,18 @@
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ghostpen.training.checkpoints import (
     FoundCheckpoint,
+    delete_old_checkpoints,
+    explain_disk_error,
     find_newest_checkpoint,
     is_whole,
+    read_progress,
     read_step,
-    read_tokens_seen,
     seal_checkpoint,
 )
 
@@ -18,7 +23,7 @@ def write_checkpoint(folder: Path, name: str, *, sealed: bool = True) -> Path:
     (checkpoint / "optimizer.pt").write_bytes(b"moments")
     (checkpoint / "adapter_model.safetensors").write_bytes(b"weights")
     if sealed:
-        seal_checkpoint(checkpoint, tokens_seen=12)
+        seal_checkpoint(checkpoint, progress={"tokens_seen": 12})
     return checkpoint
 
 
@@ -64,8 +69,72 @@ def test_checkpoint_with_a_torn_seal_is_not_whole(tmp_path: Path, seal: str) -> 
     assert not is_whole(checkpoint)
 
 
-def test_seal_keeps_the_count_of_tokens(tmp_path: Path) -> None:
-    assert read_tokens_seen(write_checkpoint(tmp_path, "checkpoint-20")) == 12
+def test_seal_keeps_what_is_to_be_remembered(tmp_path: Path) -> None:
+    assert read_progress(write_checkpoint(tmp_path, "checkpoint-20")) == {"tokens_seen": 12}
+
+
+@pytest.mark.parametrize(
+    ("keep", "best_step", "left"),
+    [(2, None, {30, 40}), (2, 10, {10, 30, 40}), (1, 40, {40}), (1, 30, {30, 40}), (9, 10, {10, 20, 30, 40})],
+)
+def test_old_checkpoints_go_but_the_best_stays(
+    tmp_path: Path, keep: int, best_step: int | None, left: set[int]
+) -> None:
+    for step in (10, 20, 30, 40):
+        write_checkpoint(tmp_path, f"checkpoint-{step}")
+    (tmp_path / "checkpoint-notes").mkdir()
+
+    delete_old_checkpoints(tmp_path, keep=keep, best_step=best_step)
+
+    assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in left} | {
+        "checkpoint-notes"
+    }
+
+
+def test_a_checkpoint_without_seal_counts_for_none(tmp_path: Path) -> None:
+    for step in (10, 20):
+        write_checkpoint(tmp_path, f"checkpoint-{step}")
+    write_checkpoint(tmp_path, "checkpoint-30", sealed=False)
+
+    delete_old_checkpoints(tmp_path, keep=1, best_step=None)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-20"}
+
+
+def test_disk_errors_are_told_from_others() -> None:
+    assert explain_disk_error(OSError(errno.ENOSPC, "full")) == "No space left on device"
+    assert explain_disk_error(FileNotFoundError(errno.ENOENT, "gone")) is None
+    assert explain_disk_error(RuntimeError("size mismatch")) is None
+    assert explain_disk_error(ValueError("PytorchStreamWriter")) is None
+
+
+# Each library writes 1 MB where a file may have 100 kB: as near to a full disk as a test comes without a disk.
+TOO_LARGE = """
+import pickle, resource, signal, sys, torch
+from safetensors.torch import save_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from ghostpen.training.checkpoints import explain_disk_error
+tensor = torch.zeros(250_000)
+for write in (
+    lambda: torch.save(tensor, sys.argv[1] + "/a.pt"),
+    lambda: save_file({"a": tensor}, sys.argv[1] + "/a.safetensors"),
+    lambda: open(sys.argv[1] + "/a.bin", "wb").write(bytes(10**6)),
+):
+    try:
+        write()
+    except Exception as error:
+        print(explain_disk_error(error))
+    else:
+        print("written")
+"""
+
+
+def test_disk_errors_of_every_library_that_writes_a_checkpoint_are_known(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TOO_LARGE, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["the file could not be written", "File too large", "File too large"], done
 
 
 def test_read_step_of_another_name_is_an_error() -> None:

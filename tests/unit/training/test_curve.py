@@ -5,6 +5,7 @@ from tests.pictures import CONTROL, METRICS, build_row, read_colors
 
 from ghostpen.errors import DataError
 from ghostpen.training.curve import (
+    find_kept_point,
     plan_curves,
     plan_label_heights,
     plan_log_ticks,
@@ -102,3 +103,11 @@ def test_write_perplexity_curve_without_rows_leaves_the_old_picture(tmp_path: Pa
         write_perplexity_curve([], path, author="Jane Austen")
 
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"), [((9.0, 5.0, 4.0, 6.0), 2), ((1.0, 5.0, 4.0), 2), ((9.0, 4.0, 4.0), 1), ((9.0,), 0)]
+)
+def test_kept_point_is_the_lowest_of_what_was_trained(values: tuple[float, ...], kept: int) -> None:
+    points = [(10.0 * number, value) for number, value in enumerate(values)]
+    assert find_kept_point(points) == points[kept]

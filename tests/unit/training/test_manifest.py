@@ -18,6 +18,7 @@ from ghostpen.training.manifest import (
     read_manifest,
     write_manifest,
 )
+from ghostpen.training.recipe import build_recipe
 
 CONFIG = RunConfig(
     name="austen",
@@ -39,12 +40,14 @@ PLAN = TargetPlan(
 def build() -> dict[str, Any]:
     return build_manifest(
         CONFIG,
+        recipe=build_recipe(CONFIG, words=1000, samples=8),
         run_id="austen-1",
         role="author",
         data_sha256="ab" * 32,
         author="Jane Austen",
         base={"name": "embedded:tiny", "weights_sha256": "cd" * 32},
         device="cpu",
+        processes=1,
         plan=PLAN,
     )
 
@@ -70,8 +73,8 @@ def test_manifest_holds_these_facts_and_no_secret(monkeypatch: pytest.MonkeyPatc
     assert "3d1f" not in json.dumps(manifest)
     # A closed list: who adds a fact decides here that it is neither private text nor a secret.
     assert set(manifest) == {
-        "format_version", "run_id", "role", "author", "finished", "config", "data_sha256", "base_model", "device",
-        "seed", "ghostpen_version", "git_commit", "package_versions", "targets",
+        "format_version", "run_id", "role", "author", "finished", "stopped", "config", "recipe", "data_sha256",
+        "base_model", "device", "processes", "seed", "ghostpen_version", "git_commit", "package_versions", "targets",
     }  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def test_read_manifest_where_there_is_none_is_none(tmp_path: Path) -> None:
     [
         (b'{"format_version": 99}', "not of this version"),
         (b"[]", "not of this version"),
-        (b'{"format_version": 1', "is not JSON"),
+        (b'{"format_version": 2', "is not JSON"),
         (b"\xff", "is not JSON"),
     ],
 )
