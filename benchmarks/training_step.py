@@ -37,7 +37,7 @@ def measure_tokens_per_s(step: Callable[[], Any]) -> float:
 def main() -> None:
     """Measure, print, append."""
     base = load_base(ModelConfig(name="embedded:tiny", precision="float32", require_gpu=False), max_length=WINDOW)
-    loaded, _ = attach_adapter(base, LoraConfig(rank=16), seed=0, gradient_checkpointing=False)
+    loaded, _ = attach_adapter(base, LoraConfig(rank=16), seed=0, gradient_checkpointing="off")
     import torch
 
     from ghostpen.model.cpu_kernels import IMPLEMENTATION

@@ -8,7 +8,10 @@ torch, Unsloth, pydantic or matplotlib is imported inside the verb that needs it
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -238,17 +241,49 @@ def write(
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(help="A Hugging Face id, a folder, or embedded:tiny.")],
+    model: Annotated[str, typer.Argument(help="A Hugging Face id, a folder, embedded:tiny, or s3://BUCKET/PREFIX.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The run's settings; the defaults if left out.")
+    ] = None,
+    overrides: SetOption = None,
+    gpu_memory_gb: Annotated[
+        float | None,
+        typer.Option("--gpu-memory", min=0.001, metavar="GB", help="Of the GPU to train on; else of the one here."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
-    """Show what a gpt-oss checkpoint contains, and what an adapter can be put on."""
-    from ghostpen.model.inspection import read_architecture, render_architecture
+    """Show what a gpt-oss contains, what an adapter is put on, and what memory a run needs, without its weights."""
+    from ghostpen.config import load_inspected_config
 
-    architecture = read_architecture(model)
+    run_config = load_inspected_config(config, overrides or (), model=model)
+
+    from ghostpen.model.inspection import find_gpu_bytes, inspect_model, render_inspection
+
+    with _describe_remote(model) as description:
+        inspection = inspect_model(
+            model,
+            run_config,
+            description=description,
+            gpu_bytes=find_gpu_bytes() if gpu_memory_gb is None else round(gpu_memory_gb * 1e9),
+        )
     if as_json:
-        typer.echo(architecture.to_json())
+        typer.echo(inspection.to_json())
     else:
-        _make_console().print(render_architecture(architecture))
+        _make_console().print(render_inspection(inspection))
+
+
+@contextmanager
+def _describe_remote(model: str) -> Iterator[Path | None]:
+    """Bring the description of a model in S3 into a temporary folder; any other model is read where it is."""
+    from ghostpen.aws.s3 import S3_PREFIX, ObjectStore, download_description, make_client, parse_location
+
+    if not model.startswith(S3_PREFIX):
+        yield None
+        return
+    store = ObjectStore(make_client(), parse_location(model))
+    with TemporaryDirectory(prefix="ghostpen-") as folder:
+        download_description(store, Path(folder))
+        yield Path(folder)
 
 
 def _render_prepared(prepared: "PreparedData") -> "Table":

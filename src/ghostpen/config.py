@@ -51,6 +51,16 @@ class ModelConfig(_Section):
     require_gpu: bool = Field(
         default=True, description="Refuse to run without a GPU: a silent CPU run on a paid GPU host is a bug."
     )
+    gradient_checkpointing: Literal["offload", "recompute", "off"] | None = Field(
+        default=None,
+        description="Keep each layer's input only and compute the rest again for the backward pass; offload moves "
+        "the inputs to the host's memory. None is offload with require_gpu, else off.",
+    )
+
+    @property
+    def checkpointing(self) -> Literal["offload", "recompute", "off"]:
+        """Give the gradient checkpointing in force."""
+        return self.gradient_checkpointing or ("offload" if self.require_gpu else "off")
 
 
 class LoraConfig(_Section):
@@ -108,6 +118,10 @@ class TrainConfig(_Section):
     )
     schedule: Literal["cosine", "constant", "linear"] | None = Field(
         default=None, description="Course of the learning rate after the warm-up; None is cosine."
+    )
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        default="adamw",
+        description="AdamW with states of 32 or of 8 bits; a CPU has 32 only and takes them for both.",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
@@ -273,6 +287,23 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         _apply_override(values, override)
     return build_run_config(values, where=str(path), overrides=overrides)
+
+
+def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, model: str) -> RunConfig:
+    """Read the settings that decide an adapter's size and a run's memory; which texts are read decides neither.
+
+    Raises:
+        ConfigError: the file can't be read, or a setting is unknown or wrong.
+    """
+    values = {} if path is None else _read_toml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    where = "config" if path is None else str(path)
+    if isinstance(values.setdefault("data", {}), dict):
+        values["data"].setdefault("dir", ".")
+    if isinstance(values.setdefault("model", {}), dict):
+        values["model"]["name"] = model
+    return build_run_config({"name": "inspected"} | values, where=where, overrides=overrides)
 
 
 def build_run_config(values: Mapping[str, Any], *, where: str = "config", overrides: Sequence[str] = ()) -> RunConfig:

@@ -7,6 +7,7 @@ Drawn here once::
     ├── DataError               2    missing file, empty text, not UTF-8, too short
     ├── ModelError              2    not a gpt-oss, missing weights, adapter of another base
     ├── TargetError             2    LoRA targets that are not there, not attached or not trained
+    ├── CloudError              2    no credentials, no such bucket or object, access denied
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── TrainingStopped         1    the loss became NaN or diverged
     └── Interrupted           130    Ctrl-C; a checkpoint was written
@@ -44,6 +45,10 @@ class ModelError(GhostpenError):
 
 class TargetError(GhostpenError):
     """Say which LoRA targets were asked for but are not there, not attached or not trained."""
+
+
+class CloudError(GhostpenError):
+    """Say what the cloud refused or did not have, and which right, name or setting would change that."""
 
 
 class NothingCountedError(GhostpenError):

@@ -27,7 +27,10 @@ def read_commented_settings(path: Path) -> set[str]:
 
 
 def test_configs_are_there() -> None:
-    assert {path.name for path in CONFIGS} >= {"tiny.toml", "gpt-oss-20b.toml"}
+    assert {path.name for path in CONFIGS} >= {
+        "tiny.toml",
+        *(f"gpt-oss-20b-{gpu_gb}gb.toml" for gpu_gb in (24, 48, 80)),
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -6,8 +6,8 @@ copies then trains the attention alone, without an error. This module owns the p
 it: what was attached, and what received a gradient. It must not import unsloth and needs no weights.
 
 Layouts of the experts:
-    fused   `mlp.experts.gate_up_proj` (E, H, 2I) and `down_proj` (E, I, H): 3-D Parameters,
-            reached by PEFT's target_parameters
+    fused   `mlp.experts.gate_up_proj` (E, H, 2I) and `down_proj` (E, I, H): one Parameter for all experts,
+            reached by PEFT's target_parameters. Its values may be packed (MXFP4 or NF4): see `_read_shape`
     split   `mlp.experts.gate_up_projs.N`, `down_projs.N`: one Linear an expert (Unsloth's bitsandbytes
             4-bit checkpoints), reached by target_modules
 """
@@ -93,17 +93,27 @@ def _iterate_targets(model: nn.Module) -> Iterator[Target]:
             continue
         layer, inner = int(match[1]), match[2]
         if isinstance(module, nn.Linear):
-            shape = (module.in_features, module.out_features)
+            widths = (module.in_features, module.out_features)
             if inner.startswith("self_attn.") and inner[10:] in ATTENTION:
-                yield Target(f"attention.{inner[10:]}", layer, name, False, shape)
+                yield Target(f"attention.{inner[10:]}", layer, name, False, widths)
             elif expert := _SPLIT_EXPERT.search(inner):
-                yield Target(f"experts.{expert[1]}", layer, name, False, shape)
+                yield Target(f"experts.{expert[1]}", layer, name, False, widths)
         for leaf, parameter in module.named_parameters(recurse=False):
             # The split layout keeps empty buffers under the fused names; they are no Parameters.
-            if inner == "mlp.experts" and leaf in EXPERTS and parameter.dim() == 3:
-                yield Target(f"experts.{leaf}", layer, f"{name}.{leaf}", True, tuple(parameter.shape))
+            shape = _read_shape(parameter)
+            if inner == "mlp.experts" and leaf in EXPERTS and len(shape) == 3:
+                yield Target(f"experts.{leaf}", layer, f"{name}.{leaf}", True, shape)
             elif inner == "mlp.router" and leaf == "weight":
                 yield Target("router", layer, f"{name}.{leaf}", True, tuple(reversed(parameter.shape)))
+
+
+def _read_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """Read the shape that a weight has for arithmetic, also where its values are packed into bytes.
+
+    Unsloth (2026.10.9) trains on MXFP4 blocks and on NF4 bytes that stand under the stock names: uint8 of
+    other shapes, (E, out, in/32, 16) and (bytes, 1). Both carry the shape that PEFT is shown as `_original_shape`.
+    """
+    return tuple(getattr(parameter, "_original_shape", parameter.shape))
 
 
 def plan_targets(model: nn.Module, lora: LoraConfig) -> TargetPlan:

@@ -14,11 +14,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ghostpen.config import LoraConfig, ModelConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import TargetPlan, check_attached, plan_targets
+from ghostpen.model.checkpoint import plan_loading, read_checkpoint
 from ghostpen.model.location import list_read_errors, resolve_model
 
 # Loggers of notices that say nothing to a person, on standard error, where ghostpen's own errors are one line.
@@ -27,6 +28,10 @@ _CHATTER = (
     "bitsandbytes.backends.cpu.ops",  # bitsandbytes 0.50: no 4-bit kernels for CPUs; 4 bits are for GPUs here
     "transformers.trainer_utils",  # transformers 5.17: checkpoints are ordered by their numbers, as they should be
 )
+
+
+# In Unsloth's words.
+_CHECKPOINTING: dict[str, str | bool] = {"offload": "unsloth", "recompute": True, "off": False}
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,24 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
         ModelError: not there, not a gpt-oss, or no GPU where one is required.
     """
     location = resolve_model(config.name)
+    if Path(location).is_dir():  # for a published name, Unsloth's own table chooses a checkpoint that fits the mode
+        plan_loading(read_checkpoint(location), config, name=config.name)
     unsloth = import_unsloth(require_gpu=config.require_gpu)
+    loaded = read_base(unsloth, location, config, max_length=max_length)
+    if loaded.device == "cpu":
+        from ghostpen.model.cpu_kernels import keep_freed_memory, use_cpu_kernels
+
+        keep_freed_memory()
+        use_cpu_kernels(loaded.model)
+    return loaded
+
+
+def read_base(unsloth: Any, location: str, config: ModelConfig, *, max_length: int) -> LoadedModel:
+    """Read the base model and its tokenizer from where `resolve_model` found it.
+
+    Raises:
+        ModelError: not there, or not a gpt-oss.
+    """
     import torch
 
     with contextlib.redirect_stdout(io.StringIO()):
@@ -88,8 +110,7 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
                 dtype=getattr(torch, config.precision),
                 load_in_4bit=config.load_in_4bit,
                 revision=config.revision,
-                # Recomputing activations pays where memory is short; the embedded model has plenty.
-                use_gradient_checkpointing="unsloth" if config.require_gpu else False,
+                use_gradient_checkpointing=_CHECKPOINTING[config.checkpointing],
             )
         except list_read_errors() as error:
             first_line = str(error).strip().splitlines()[0].rstrip(":")
@@ -100,16 +121,15 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
             "set it to a gpt-oss such as unsloth/gpt-oss-20b"
         )
     device = next(model.parameters()).device.type
-    if device == "cpu":
-        from ghostpen.model.cpu_kernels import keep_freed_memory, use_cpu_kernels
-
-        keep_freed_memory()
-        use_cpu_kernels(model)
     return LoadedModel(model=model, tokenizer=tokenizer, name=config.name, device=device)
 
 
 def attach_adapter(
-    loaded: LoadedModel, lora: LoraConfig, *, seed: int, gradient_checkpointing: bool
+    loaded: LoadedModel,
+    lora: LoraConfig,
+    *,
+    seed: int,
+    gradient_checkpointing: Literal["offload", "recompute", "off"],
 ) -> tuple[LoadedModel, TargetPlan]:
     """Put a fresh adapter on what `lora` asks for, and check that it is really there.
 
@@ -130,8 +150,11 @@ def attach_adapter(
             bias="none",
             target_modules=list(plan.target_modules),
             target_parameters=list(plan.target_parameters) or None,
-            use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
+            use_gradient_checkpointing=_CHECKPOINTING[gradient_checkpointing],
             random_state=seed,
+            # Unsloth sets it to False for text, and then takes target_modules for the last parts of names: whole
+            # names (lora.layers, experts of the split layout) match nothing, and it fails. Nothing here can see.
+            finetune_vision_layers=True,
         )
     check_attached(model, plan)
     return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device), plan

@@ -16,8 +16,10 @@ _ASSETS = Path(str(files("ghostpen"))) / "assets"
 _EMBEDDED_MODELS = {"tiny": _ASSETS / "tiny"}
 
 
-def resolve_model(name: str) -> str:
+def resolve_model(name: str, *, needs_weights: bool = True) -> str:
     """Turn model.name into what from_pretrained takes: a folder, or a hub id as it stands.
+
+    Without `needs_weights`, a folder may hold an index of weights that are elsewhere.
 
     Raises:
         ModelError: an unknown embedded model, or a folder that holds no gpt-oss.
@@ -30,7 +32,7 @@ def resolve_model(name: str) -> str:
         return str(_EMBEDDED_MODELS[key])
     path = Path(name).expanduser()
     if path.is_dir():
-        _check_folder(path)
+        _check_folder(path, needs_weights=needs_weights)
         return str(path)
     # A hub id is `owner/name`; anything else with a slash, or that is a file, was meant as a path.
     if path.exists() or name.startswith(("/", ".", "~")) or name.count("/") != 1:
@@ -49,7 +51,7 @@ def list_read_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, StrictDataclassError, SafetensorError)
 
 
-def _check_folder(path: Path) -> None:
+def _check_folder(path: Path, *, needs_weights: bool) -> None:
     config = path / "config.json"
     if not config.is_file():
         raise ModelError(f"{path} holds no config.json; set model.name to the folder that a model was saved to")
@@ -62,5 +64,5 @@ def _check_folder(path: Path) -> None:
             f'{config} says model_type "{model_type}", and ghostpen adapts gpt_oss; '
             "set model.name to a gpt-oss such as unsloth/gpt-oss-20b"
         )
-    if not any(path.glob("*.safetensors")):
+    if needs_weights and not any(path.glob("*.safetensors")):
         raise ModelError(f"{path} holds no *.safetensors weights; copy the model again")

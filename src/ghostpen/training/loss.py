@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from ghostpen.data.samples import IGNORED_LABEL
+from ghostpen.model.memory import LOSS_CHUNK_BYTES
 
-# One chunk's float32 logits. At most about four such blocks live at once (logits, their cast, the
+# At most about four blocks of one chunk's float32 logits live at once (logits, their cast, the
 # probabilities, a product), so gpt-oss's 201,088-word vocabulary stays under 0.6 GB extra.
-CHUNK_BYTES = 128 * 2**20
+CHUNK_BYTES = LOSS_CHUNK_BYTES
 
 
 class _ChunkedLoss(torch.autograd.Function):

@@ -114,7 +114,7 @@ def train_run(
         loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed, when="before", step=0
     )
     loaded, plan = attach_adapter(
-        loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.require_gpu
+        loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
     manifest = build_manifest(
         config,

@@ -82,7 +82,7 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool, processes: i
         lr_scheduler_type=train.schedule,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
-        optim="adamw_torch",
+        optim={"adamw": "adamw_torch", "adamw_8bit": "adamw_8bit"}[train.optimizer],
         seed=train.seed,
         data_seed=train.seed,
         bf16=train.mixed_precision,  # Unsloth turns it off on a CPU that would emulate it

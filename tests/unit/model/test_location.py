@@ -86,6 +86,12 @@ def test_resolve_folder_that_is_no_gpt_oss_says_why(
     assert message in caught.value.message
 
 
+def test_resolve_folder_for_its_description_needs_no_weights(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", weights=False)
+
+    assert resolve_model(str(folder), needs_weights=False) == str(folder)
+
+
 def test_location_loads_no_torch() -> None:
     code = "import sys, ghostpen.model.location; print(*{'torch', 'transformers'} & set(sys.modules))"
 

@@ -1,0 +1,1 @@
+"""What ghostpen does with AWS. Knows no model: the command line joins the two."""

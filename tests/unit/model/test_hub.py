@@ -1,0 +1,77 @@
+"""inspect of a model on the hub, in a process of its own: the client library reads its settings once, on import."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.headers import GPT_OSS_20B, list_gpt_oss_20b, write_header, write_index
+from tests.stand_ins.hub import Hub
+
+pytestmark = pytest.mark.slow
+
+
+def inspect_from(hub: Hub, name: str, home: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
+    with hub.serve() as address:
+        environment = os.environ | {
+            "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "CUDA_VISIBLE_DEVICES": "",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }  # fmt: skip
+        options = [part for setting in settings for part in ("--set", setting)]
+        command = [sys.executable, "-m", "ghostpen", "inspect", name, "--json", *options]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "index"),
+    [
+        ("unsloth/gpt-oss-20b", "mxfp4", True),
+        ("somebody/gpt-oss-20b", "bf16", False),
+    ],
+)
+def test_inspect_from_the_hub_fetches_no_weight(tmp_path: Path, name: str, layout: str, index: bool) -> None:
+    path = tmp_path / "written"
+    (write_index if index else write_header)(path, list_gpt_oss_20b(layout))
+    weights = "model.safetensors.index.json" if index else "model.safetensors"
+    content = path.read_bytes() + (b"" if index else b"w" * 10_000_000)
+    hub = Hub(name, {"config.json": json.dumps(GPT_OSS_20B).encode(), weights: content})
+    done = inspect_from(hub, name, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["checkpoint"]["experts"] == {"mxfp4": "mxfp4", "bf16": "16 bit"}[layout]
+    assert (told["name"], told["loading"]["name"]) == (name, name)
+    assert {file for file, _ in hub.fetched} == {"config.json", weights}
+    assert sum(sent for _, sent in hub.fetched) < 500_000
+
+
+def test_inspect_in_4_bits_reads_the_checkpoint_that_unsloth_would_load(tmp_path: Path) -> None:
+    path = tmp_path / "written"
+    write_index(path, list_gpt_oss_20b("split"))
+    files = {"config.json": json.dumps(GPT_OSS_20B).encode(), "model.safetensors.index.json": path.read_bytes()}
+    hub = Hub("unsloth/gpt-oss-20b-unsloth-bnb-4bit", files)
+    done = inspect_from(hub, "unsloth/gpt-oss-20b", tmp_path, "model.load_in_4bit=true")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["name"], told["loading"]["name"]) == ("unsloth/gpt-oss-20b", hub.repository)
+    assert (told["expert_layout"], told["target_parameters"]) == ("split", [])
+
+
+def test_inspect_of_a_model_that_is_not_on_the_hub_is_one_line(tmp_path: Path) -> None:
+    done = inspect_from(Hub("somebody/else", {}), "nobody/nothing", tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: nobody/nothing could not be read: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_inspect_of_a_hub_model_without_weights_is_one_line(tmp_path: Path) -> None:
+    hub = Hub("somebody/empty", {"config.json": json.dumps(GPT_OSS_20B).encode()})
+    done = inspect_from(hub, hub.repository, tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: somebody/empty could not be read: ")
+    assert done.stderr.count("\n") == 1
