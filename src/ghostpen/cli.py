@@ -216,7 +216,7 @@ def write(
 @app.command()
 def export(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; the newest in runs/ if left out.")
+        Path | None, typer.Argument(metavar="RUN", help="A run's folder; the newest in runs/ if left out.")
     ] = None,
     *,
     to: Annotated[ExportTo, typer.Option(help="What to write.")],

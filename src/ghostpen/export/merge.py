@@ -120,14 +120,32 @@ def write_merged(plan: MergePlan, *, adapter: Path, folder: Path) -> None:
         raise ExportError(f"the adapter can't be merged: {_first_line(error)}; train the run again") from error
     if plan.dequantised:
         _forget_quantisation(merged)
-    merged.save_pretrained(str(folder), max_shard_size=MAX_SHARD_SIZE)
+    # In the original format, transformers 5.17 would save the dequantised experts of all layers as one
+    # "gate_up_proj$" and one "down_proj$".
+    merged.save_pretrained(str(folder), max_shard_size=MAX_SHARD_SIZE, save_original_format=False)
+    _check_saved(merged, folder)
     AutoTokenizer.from_pretrained(str(adapter)).save_pretrained(str(folder))
 
 
 def _forget_quantisation(model: Any) -> None:
     """Let the checkpoint be saved, and later be read, as what it now is: plain bfloat16."""
-    model.config.quantization_config = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     model.hf_quantizer = None
+
+
+def _check_saved(model: Any, folder: Path) -> None:
+    from safetensors import safe_open
+
+    saved: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            saved |= set(file.keys())
+    if missing := set(model.state_dict()) - set(model.all_tied_weights_keys) - saved:
+        raise ExportError(
+            f"{len(missing)} weights were not saved, such as {min(missing)}; the versions in requirements.lock save "
+            "all of them: reinstall them"
+        )
 
 
 def _first_line(error: Exception) -> str:
