@@ -104,7 +104,7 @@ def write_merged(plan: MergePlan, *, adapter: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             plan.location, revision=plan.revision, dtype=getattr(torch, plan.precision), **quantisation
         )
-        adapted = PeftModel.from_pretrained(model, str(adapter))
+        adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
     except (RuntimeError,) + list_read_errors() as error:
         raise ExportError(f"base and adapter could not be loaded together: {_first_line(error)}") from error
     # PEFT only warns about weights that it has no place for.
