@@ -1,6 +1,6 @@
 """Stands in for llama.cpp's converter: the same arguments, and a file that begins as a GGUF does.
 
-What it does besides is told by the model's folder or its own: `fail` beside this file fails, `hang` never ends.
+A file `fail` beside this one makes it fail, `hang` makes it never end.
 """
 
 import argparse
