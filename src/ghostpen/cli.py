@@ -5,6 +5,7 @@ code, never a traceback for what the person can put right. Must not decide anyth
 torch, Unsloth, pydantic or matplotlib is imported inside the verb that needs it, so that `--help` stays fast.
 """
 
+import enum
 import errno
 import os
 import sys
@@ -68,6 +69,15 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as train.max_steps=100."),
 ]
+
+
+class ExportTo(enum.Enum):
+    """What `export` writes."""
+
+    adapter = "adapter"
+    merged = "merged"
+    gguf = "gguf"
+    ollama = "ollama"
 
 
 def _show_version(wanted: bool) -> None:
@@ -237,6 +247,52 @@ def write(
         seed=seed,
         console=_make_console(),
     )
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run's folder; the newest in runs/ if left out.")
+    ] = None,
+    *,
+    to: Annotated[ExportTo, typer.Option(help="What to write.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; RUN/export/ if left out.")] = None,
+    author_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name the author so in the card, which else names nobody.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Merge into this checkpoint; needed where the run's base is a 4-bit one."),
+    ] = None,
+    llama_cpp: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="LLAMA_CPP_DIR", help="A checkout of llama.cpp, for gguf and ollama."),
+    ] = None,
+    gguf_type: Annotated[
+        str, typer.Option(metavar="TYPE", help="The converter's --outtype, such as bf16 or q8_0.")
+    ] = "auto",
+    deadline_s: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="When to give up on the converter, and on ollama.")
+    ] = 7200,
+    create: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With ollama: create the model there under this name.")
+    ] = None,
+) -> None:
+    """Write a finished run as other programs load it: PEFT and vLLM, transformers, llama.cpp, Ollama."""
+    from ghostpen.config import find_newest_run
+    from ghostpen.export.run import ExportSettings, export_run
+
+    settings = ExportSettings(
+        target=to.value,
+        out=out,
+        author_name=author_name,
+        base=base,
+        llama_cpp=llama_cpp,
+        gguf_type=gguf_type,
+        deadline_s=deadline_s,
+        create=create,
+    )
+    export_run(run if run is not None else find_newest_run(), settings, console=_make_console())
 
 
 @app.command()

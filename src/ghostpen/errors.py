@@ -9,6 +9,7 @@ Drawn here once::
     ├── TargetError             2    LoRA targets that are not there, not attached or not trained
     ├── CloudError              2    no credentials, no such bucket or object, access denied
     ├── NothingCountedError     2    a perplexity over zero tokens
+    ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
     └── Interrupted           130    Ctrl-C; a checkpoint was written
         └── Terminated        143    SIGTERM; a checkpoint was written
@@ -53,6 +54,10 @@ class CloudError(GhostpenError):
 
 class NothingCountedError(GhostpenError):
     """Say that a perplexity was asked for over zero tokens or zero bytes."""
+
+
+class ExportError(GhostpenError):
+    """Say why a run can't be exported, or not into that folder."""
 
 
 class TrainingStopped(GhostpenError):
