@@ -124,7 +124,7 @@ def _render_adapter_use(facts: CardFacts) -> str:
         notes.append("The base is embedded in the ghostpen package and on no hub: a copy is in `base/`.")
     if not base:
         notes.append("`BASE` is the folder of the base model.")
-    rank = facts.manifest["config"]["lora"]["rank"]
+    rank = facts.manifest["recipe"]["rank"]
     allowed = [value for value in _VLLM_RANKS if value >= rank]
     if allowed:
         served = "FOLDER/base" if embedded else base or "BASE"
@@ -188,9 +188,9 @@ def _render_data(facts: CardFacts) -> str:
 def _render_training(facts: CardFacts) -> str:
     manifest = facts.manifest
     config, base, targets = manifest["config"], manifest["base_model"], manifest["targets"]
-    lora, train = config["lora"], config["train"]
+    lora, train, recipe, best = config["lora"], config["train"], manifest["recipe"], manifest["best"]
     base_name = name_base(facts) or "a local folder"
-    alpha = 2.0 * lora["rank"] if lora["alpha"] is None else lora["alpha"]
+    alpha = 2.0 * recipe["rank"] if lora["alpha"] is None else lora["alpha"]
     layers = "all layers" if lora["layers"] is None else f"layers {', '.join(map(str, lora['layers']))}"
     lines = ["## Training", "", f"- base model: {base_name}"]
     if base.get("revision"):
@@ -200,12 +200,15 @@ def _render_training(facts: CardFacts) -> str:
     quantised = "quantised to 4 bits, computed in" if config["model"]["load_in_4bit"] else "loaded in"
     lines += [
         f"- base {quantised} {config['model']['precision']}",
-        f"- LoRA: rank {lora['rank']}, alpha {alpha:g}, {layers}, {targets['trainable_total']:,} trained parameters",
+        f"- LoRA: rank {recipe['rank']}, alpha {alpha:g}, {layers}, "
+        f"{targets['trainable_total']:,} trained parameters",
         *(f"  - {kind}: {count:,}" for kind, count in targets["trainable"].items()),
-        f"- {train['max_steps']:,} steps planned, {manifest['tokens_seen']:,} tokens trained on",
+        f"- {manifest['step']:,} of {recipe['steps']:,} planned steps, {manifest['tokens_seen']:,} tokens trained on",
+        f"- these weights are those of step {best['step']:,}, the best on the author's validation text "
+        f"({best['bits_per_byte']:.3f} bits per byte)",
         f"- windows of {config['data']['sequence_length']:,} tokens, "
         f"{train['batch_size'] * train['gradient_accumulation']} a step",
-        f"- learning rate {train['learning_rate']:g}, {train['schedule']}, seed {train['seed']}",
+        f"- learning rate {recipe['learning_rate']:g}, {recipe['schedule']}, seed {train['seed']}",
         f"- share of samples in chat format: {config['data']['harmony_share']:g}",
         f"- ghostpen {manifest['ghostpen_version']}, "
         + ", ".join(f"{name} {version}" for name, version in manifest["package_versions"].items()),

@@ -17,16 +17,12 @@ MANIFEST: dict[str, Any] = {
         "name": "jane-secret",
         "data": {"dir": "/home/jane/letters", "sequence_length": 1024, "harmony_share": 0.0},
         "model": {"name": "unsloth/gpt-oss-20b", "load_in_4bit": False, "precision": "bfloat16"},
-        "lora": {"rank": 24, "alpha": None, "layers": None},
-        "train": {
-            "max_steps": 300,
-            "batch_size": 2,
-            "gradient_accumulation": 4,
-            "learning_rate": 2e-4,
-            "schedule": "cosine",
-            "seed": 7,
-        },
+        "lora": {"rank": None, "alpha": None, "layers": None},
+        "train": {"batch_size": 2, "gradient_accumulation": 4, "seed": 7},
     },
+    "recipe": {"rank": 24, "steps": 300, "learning_rate": 2e-4, "schedule": "cosine"},
+    "step": 250,
+    "best": {"step": 200, "bits_per_byte": 1.2345},
     "data_sha256": "d" * 64,
     "base_model": {"name": "unsloth/gpt-oss-20b", "revision": "abc123"},
     "targets": {"trainable": {"attention.q_proj": 8, "experts.down_proj": 1_234_567}, "trainable_total": 1_234_575},
@@ -136,7 +132,9 @@ def test_card_tells_what_was_trained_on_what() -> None:
         "- revision of the base: `abc123`",
         "- LoRA: rank 24, alpha 48, all layers, 1,234,575 trained parameters",
         "  - experts.down_proj: 1,234,567",
-        "- 300 steps planned, 2,400,000 tokens trained on",
+        "- 250 of 300 planned steps, 2,400,000 tokens trained on",
+        "- these weights are those of step 200, the best on the author's validation text (1.234 bits per byte)",
+        "- learning rate 0.0002, cosine, seed 7",
         "- windows of 1,024 tokens, 8 a step",
         "- ghostpen 0.1.0, torch 2.14.1, peft 0.21.2",
         f"sha256 of the prepared texts: `{'d' * 64}`.",
@@ -209,8 +207,8 @@ def test_card_gives_the_base_s_licence_and_never_its_own(base: dict[str, str], l
     [(1, "--max-lora-rank 1 "), (16, "--max-lora-rank 16 "), (24, "--max-lora-rank 32 "), (513, "up to 512")],
 )
 def test_card_gives_vllm_a_rank_that_it_takes(rank: int, expected: str) -> None:
-    config = MANIFEST["config"] | {"lora": MANIFEST["config"]["lora"] | {"rank": rank}}
-    card = render_card(replace(FACTS, manifest=MANIFEST | {"config": config}))
+    recipe = MANIFEST["recipe"] | {"rank": rank}
+    card = render_card(replace(FACTS, manifest=MANIFEST | {"recipe": recipe}))
     assert expected in card
 
 
