@@ -160,7 +160,7 @@ def attach_adapter(
     return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device), plan
 
 
-def prepare_for_training(loaded: LoadedModel, *, gradient_checkpointing: bool) -> None:
+def prepare_for_training(loaded: LoadedModel, *, gradient_checkpointing: str) -> None:
     """Undo what Unsloth's `generate` did to a model that is still being trained.
 
     On a GPU it turns gradient checkpointing off and a cache on, for good (unsloth 2026.10.9, `for_inference`); the
@@ -169,7 +169,7 @@ def prepare_for_training(loaded: LoadedModel, *, gradient_checkpointing: bool) -
     import unsloth
 
     unsloth.FastLanguageModel.for_training(
-        loaded.model, use_gradient_checkpointing="unsloth" if gradient_checkpointing else False
+        loaded.model, use_gradient_checkpointing=_CHECKPOINTING[gradient_checkpointing]
     )
 
 

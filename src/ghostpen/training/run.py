@@ -284,7 +284,7 @@ def _execute_training(
             loaded, validation["val"], count=tracking.samples, words=tracking.sample_words, seed=seed,
             when="evaluation", step=step,
         )  # fmt: skip
-        prepare_for_training(loaded, gradient_checkpointing=config.model.require_gpu)
+        prepare_for_training(loaded, gradient_checkpointing=config.model.checkpointing)
         return rows
 
     callbacks: list[TrainerCallback] = []
