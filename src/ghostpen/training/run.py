@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import signal
-import time
 import uuid
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ghostpen.config import RunConfig, build_run_config
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.samples import TrainSample, build_train_samples
 from ghostpen.data.sections import Section, load_sections
-from ghostpen.errors import ConfigError, DataError, Interrupted, Terminated, TrainingStopped
+from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
-from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_step
-from ghostpen.training.course import Stop
+from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
+from ghostpen.training.execution import SAMPLE_WORDS, SAMPLES, Start, execute_training
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
-from ghostpen.training.recorder import SampleRow, TargetRow
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from transformers import TrainerCallback
-
-    from ghostpen.model.architecture import TargetPlan
-    from ghostpen.model.loading import LoadedModel
-    from ghostpen.training.trainer import GhostpenTrainer
 
 CONTROL_FOLDER = "control"
-SAMPLE_WORDS = 80
-SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -45,17 +33,6 @@ class TrainResult:
     folder: Path
     already_there: bool
     tokens_seen: int
-
-
-@dataclass(frozen=True)
-class _Start:
-    """How a training begins."""
-
-    folder: Path
-    run_id: str
-    checkpoint: Path | None
-    finished: dict[str, Any] | None  # the manifest of a run that stands
-    damaged: tuple[Path, ...] = ()  # newer checkpoints that are not whole
 
 
 def train_run(
@@ -138,7 +115,7 @@ def train_run(
         f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
         + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
     )
-    outcome = _execute_training(
+    outcome = execute_training(
         settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=plan,
         before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
     )  # fmt: skip
@@ -168,7 +145,7 @@ def load_validation(config: RunConfig) -> dict[str, list[Section]]:
     }
 
 
-def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: str) -> _Start:
+def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: str) -> Start:
     """Decide between a new run, a resumed one, and nothing to do.
 
     Raises:
@@ -178,7 +155,7 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
     manifest = read_manifest(folder)
     new_id = f"{config.name}{'-control' if control else ''}-{uuid.uuid4().hex[:8]}"
     if manifest is None:
-        return _Start(folder, new_id, None, None)
+        return Start(folder, new_id, None, None)
     # Read as a config, so that a setting that came later counts with its default. Tracking changes no result.
     trained = build_run_config(manifest["config"]).model_copy(update={"tracking": config.tracking})
     if trained != config or manifest["data_sha256"] != data_sha256:
@@ -186,7 +163,7 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
             f"{folder} holds a run of other data or settings; choose another name (--set name=...) or delete it"
         )
     if manifest["finished"]:
-        return _Start(folder, manifest["run_id"], None, manifest)
+        return Start(folder, manifest["run_id"], None, manifest)
     if manifest["stopped"]:  # a resume would come to the same end
         raise ConfigError(
             f"{folder} holds a run that ended early: {manifest['stopped']['text']}; choose another name "
@@ -194,13 +171,13 @@ def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: s
         )
     found = find_newest_checkpoint(folder / "checkpoints")
     if found.newest is None:
-        return _Start(folder, new_id, None, None, found.damaged)
+        return Start(folder, new_id, None, None, found.damaged)
     if not resume:
         raise ConfigError(
             f"{folder} holds a run that stopped at step {read_step(found.newest)} of {manifest['recipe']['steps']}; "
             "add --resume to go on, or delete the folder to start anew"
         )
-    return _Start(folder, manifest["run_id"], found.newest, None, found.damaged)
+    return Start(folder, manifest["run_id"], found.newest, None, found.damaged)
 
 
 def check_enough(samples: list[TrainSample], config: RunConfig) -> None:
@@ -215,163 +192,3 @@ def check_enough(samples: list[TrainSample], config: RunConfig) -> None:
             f"{config.data.dir} holds {tokens} tokens of training text, and one sample has "
             f"{config.data.sequence_length}; prepare more text, or lower data.sequence_length"
         )
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """How a training ended."""
-
-    tokens_seen: int
-    training_s: float
-    step: int
-    best: dict[str, Any] | None  # step and bits_per_byte of the adapter that was kept
-    stopped: Stop | None
-    failure: TrainingStopped | None  # to be raised when all is written
-
-    def to_json(self) -> dict[str, Any]:
-        """Render for the manifest."""
-        return {
-            "finished": self.failure is None,
-            "tokens_seen": self.tokens_seen,
-            "training_s": self.training_s,
-            "step": self.step,
-            "best": self.best,
-            "stopped": asdict(self.stopped) if self.stopped else None,
-        }
-
-
-def list_targets(plan: TargetPlan) -> list[TargetRow]:
-    """List what is trained, for the tracker's table."""
-    weights = Counter(target.kind for target in plan.targets)
-    return [TargetRow(kind, weights[kind], trainable) for kind, trainable in plan.trainable.items()]
-
-
-def _execute_training(
-    config: RunConfig, *, loaded: LoadedModel, samples: list[TrainSample], validation: dict[str, list[Section]],
-    start: _Start, plan: TargetPlan, before: list[SampleRow], console: Console, title: str, ranks: Ranks,
-) -> _Outcome:  # fmt: skip
-    from ghostpen.model.loading import prepare_for_training, save_adapter
-    from ghostpen.training.continuations import EvaluationSamples, render_continuations, write_continuations
-    from ghostpen.training.curve import write_perplexity_curve
-    from ghostpen.training.metrics import Measurement
-    from ghostpen.training.progress import TrainingProgress
-    from ghostpen.training.tracking import Tracker
-    from ghostpen.training.trainer import GhostpenTrainer, StopOnSignal
-
-    max_steps = config.train.max_steps or 0  # nothing is open any more
-    resume_step = read_step(start.checkpoint) if start.checkpoint else 0
-
-    def warn(text: str) -> None:
-        console.print(f"warning: {text}", soft_wrap=True, markup=False)
-
-    checkpoints = start.folder / "checkpoints"
-    tracker = None
-    if ranks.is_first:
-        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step, warn=warn)
-        tracker.record_targets(list_targets(plan))
-        if not start.checkpoint:
-            tracker.record_samples(before)
-    progress = TrainingProgress(console, title=title, max_steps=max_steps)
-
-    def on_measurement(measurement: Measurement) -> None:
-        if tracker:
-            tracker.record(measurement)
-        progress.show(measurement)
-
-    def write_samples(step: int) -> list[SampleRow]:
-        tracking, seed = config.tracking, config.train.seed
-        rows = write_continuations(
-            loaded, validation["val"], count=tracking.samples, words=tracking.sample_words, seed=seed,
-            when="evaluation", step=step,
-        )  # fmt: skip
-        prepare_for_training(loaded, gradient_checkpointing=config.model.checkpointing)
-        return rows
-
-    callbacks: list[TrainerCallback] = []
-    if tracker and config.tracking.samples:
-        samples_folder = start.folder / "samples"
-        callbacks.append(
-            EvaluationSamples(
-                write_samples, folder=samples_folder, on_samples=tracker.record_samples, on_warning=warn
-            )
-        )
-    failure = None
-    began_s = time.monotonic()
-    try:
-        with StopOnSignal(ranks) as stop:
-            trainer = GhostpenTrainer(
-                config=config,
-                model=loaded.model,
-                tokenizer=loaded.tokenizer,
-                samples=samples,
-                validation=validation,
-                folder=str(checkpoints),
-                fresh=start.checkpoint is None,
-                on_measurement=on_measurement,
-                on_warning=warn,
-                callbacks=[stop, progress, *callbacks],
-                ranks=ranks,
-            )
-            if start.checkpoint:
-                trainer.restore(start.checkpoint)
-            try:
-                trainer.train_on(start.checkpoint)
-            except TrainingStopped as error:
-                failure = error
-            step = trainer.state.global_step
-            if stop.received is not None and step < max_steps and trainer.stop is None:
-                newest = find_newest_checkpoint(checkpoints).newest
-                where = f"the newest checkpoint is {newest}" if newest else "no checkpoint could be written"
-                error_class = Terminated if stop.received == signal.SIGTERM else Interrupted
-                raise error_class(
-                    f"stopped at step {step} of {max_steps}; {where}: go on with the same command and --resume"
-                )
-        training_s = round(time.monotonic() - began_s, 1)
-        best = _load_best(trainer, checkpoints, warn=warn, failed=failure is not None)
-        if not trainer.course.has_improved and trainer.stop and failure is None:
-            failure = TrainingStopped(
-                f"{trainer.stop.text}, and was never below the untrained adapter's; train anew with a lower "
-                "train.learning_rate, under another name (--set name=...) or after deleting the run's folder"
-            )
-        if best and trainer.stop:
-            console.print(f"{trainer.stop.text}: stopped at step {step} of {max_steps}", soft_wrap=True)
-        if best and best["step"] != step:
-            console.print(f"the adapter is that of step {best['step']}, the best on the author's validation text")
-        if tracker:
-            if best:
-                save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
-                after = write_continuations(
-                    loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed,
-                    when="after", step=best["step"],
-                )  # fmt: skip
-                write_text_atomically(render_continuations(after), start.folder / "samples/after.txt")
-                tracker.record_samples(after)
-                tracker.record_adapter(start.folder / "adapter")
-            write_perplexity_curve(tracker.rows, start.folder / "perplexity.png", author=title)
-            tracker.finish()
-    except BaseException:
-        if tracker:
-            tracker.abort()
-        raise
-    finally:
-        progress.stop()
-    if failure is not None and best is not None:
-        failure = TrainingStopped(f"{failure.message}; {start.folder / 'adapter'} is that of step {best['step']}")
-    return _Outcome(trainer.token_count.tokens, training_s, step, best, trainer.stop, failure)
-
-
-def _load_best(
-    trainer: GhostpenTrainer, checkpoints: Path, *, warn: Callable[[str], None], failed: bool
-) -> dict[str, Any] | None:
-    """Put the best weights into the model; None where a failed training has left none that can be trusted."""
-    course, step = trainer.course, trainer.state.global_step
-    best = {"step": course.best_step, "bits_per_byte": course.best_bits_per_byte}
-    if course.best_step == step and not failed:
-        return best
-    if course.best_step is not None and is_whole(checkpoint := checkpoints / f"checkpoint-{course.best_step}"):
-        trainer.load_weights(checkpoint)
-        return best
-    if failed:
-        return None
-    warn(f"the checkpoint of step {course.best_step}, the best, is not there; the adapter is that of step {step}")
-    return {"step": step, "bits_per_byte": course.last_bits_per_byte}

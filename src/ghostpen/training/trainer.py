@@ -17,10 +17,7 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,10 +29,10 @@ from ghostpen.config import RunConfig
 from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import ModelError, TrainingStopped
-from ghostpen.model.architecture import check_gradients
 from ghostpen.score import Score, sum_scores
 from ghostpen.training.balance import RouterLogits
 from ghostpen.training.batches import StepOrder
+from ghostpen.training.callbacks import FirstStepCheck, LastEvaluation, StepSums, TokenCount
 from ghostpen.training.checkpoints import (
     delete_old_checkpoints,
     explain_disk_error,
@@ -328,21 +325,24 @@ class GhostpenTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, seal it and delete old ones; where the disk refuses, go on with those before."""
-        folder = Path(self.args.output_dir)
-        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if self.ranks.is_first and checkpoint.exists():
             shutil.rmtree(checkpoint)  # of a part of the training that was not kept
         self.ranks.wait()
         reason = self._try(lambda: super(GhostpenTrainer, self)._save_checkpoint(model, trial))
         if self.ranks.max(int(reason is not None)):  # each process writes its own random state
             reason = reason or "another process could not write its part"
-        if not self.ranks.is_first:
-            return
+        if self.ranks.is_first:
+            self._seal_or_remove(checkpoint, reason)
+        self.ranks.wait()  # whoever looks for checkpoints finds what the first process finds
+
+    def _seal_or_remove(self, checkpoint: Path, reason: str | None) -> None:
+        """End the writing of a checkpoint; `reason` says why the disk refused it, if it did."""
         progress = {"tokens_seen": self.token_count.tokens, "course": self.course.to_json()}
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
             keep = self.ghostpen_config.train.keep_checkpoints
-            delete_old_checkpoints(folder, keep=keep, best_step=self.course.best_step)
+            delete_old_checkpoints(checkpoint.parent, keep=keep, best_step=self.course.best_step)
             return
         shutil.rmtree(checkpoint, ignore_errors=True)
         self.on_warning(
@@ -362,113 +362,3 @@ class GhostpenTrainer(SFTTrainer):
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the manifest says it all, and TRL's asks W&B for a URL that an offline run has not."""
-
-
-@dataclass
-class StepSums:
-    """Sums over the tokens of some batches."""
-
-    nats: float = 0.0
-    tokens: int = 0
-    balance: float = 0.0  # of the router, times the tokens
-
-    def add(self, *, nats: float, tokens: int, balance: float) -> None:
-        """Add sums; `balance` times its tokens."""
-        self.nats, self.tokens, self.balance = self.nats + nats, self.tokens + tokens, self.balance + balance
-
-
-class TokenCount(TrainerCallback):
-    """Count the tokens, their loss and the seconds spent training, over all processes and across resumes."""
-
-    def __init__(self, ranks: Ranks = ALONE) -> None:
-        """Start at zero; a resume restores the state."""
-        self.ranks = ranks
-        self.tokens = 0
-        self.logged = StepSums()  # since the last log; whoever logs them sets it back
-        self.training_s = 0.0
-        self._step = StepSums()  # of this process alone, in the step that runs
-        self._began_s = 0.0
-
-    def add(self, *, nats: float, tokens: int, balance: float) -> None:
-        """Take in a batch of this process."""
-        self._step.add(nats=nats, tokens=tokens, balance=balance * tokens)
-
-    def close_step(self) -> float:
-        """Add up the step over the processes, before it changes a weight; returns its nats."""
-        nats, tokens, balance = self.ranks.sum([self._step.nats, self._step.tokens, self._step.balance])
-        self._step = StepSums()
-        self.logged.add(nats=nats, tokens=int(tokens), balance=balance)
-        self.tokens += int(tokens)
-        return nats
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the watch; evaluation and checkpoints are not training."""
-        self._began_s = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop the watch."""
-        self.training_s += time.perf_counter() - self._began_s
-
-
-class LastEvaluation(TrainerCallback):
-    """Measure at the last step, too, so that the end of a training can be the best of it."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for it."""
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
-
-
-class FirstStepCheck(TrainerCallback):
-    """Make sure in the first step that every kind of target is really trained."""
-
-    def __init__(self) -> None:
-        """Check once."""
-        self.checked = False
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the gradients while they are there.
-
-        Raises:
-            TargetError: a kind received none.
-        """
-        if not self.checked:
-            check_gradients(kwargs["model"])
-            self.checked = True
-
-
-class StopOnSignal(TrainerCallback):
-    """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
-
-    A second signal ends it at once: the checkpoint before is then the newest.
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self, ranks: Ranks = ALONE) -> None:
-        """Wait for a signal."""
-        self.ranks = ranks
-        self.received: int | None = None  # known to all processes
-        self._signal = 0  # received by this one
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopOnSignal:
-        """Take over the signals."""
-        self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give them back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, _frame: Any) -> None:
-        self._signal = number
-        self.__exit__()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask Trainer for a checkpoint and the end, if any process received a signal."""
-        self.received = self.ranks.max(self._signal) or None
-        if self.received is not None:
-            control.should_save = True
-            control.should_training_stop = True

@@ -1,0 +1,126 @@
+"""What watches a training from Trainer's callbacks: counts, checks, and the ways to end it.
+
+Import this module only after `loading.import_unsloth`, as `trainer`.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import TrainerCallback
+
+from ghostpen.model.architecture import check_gradients
+from ghostpen.training.ranks import ALONE, Ranks
+
+
+@dataclass
+class StepSums:
+    """Sums over the tokens of some batches."""
+
+    nats: float = 0.0
+    tokens: int = 0
+    balance: float = 0.0  # of the router, times the tokens
+
+    def add(self, *, nats: float, tokens: int, balance: float) -> None:
+        """Add sums; `balance` times its tokens."""
+        self.nats, self.tokens, self.balance = self.nats + nats, self.tokens + tokens, self.balance + balance
+
+
+class TokenCount(TrainerCallback):
+    """Count the tokens, their loss and the seconds spent training, over all processes and across resumes."""
+
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        """Start at zero; a resume restores the state."""
+        self.ranks = ranks
+        self.tokens = 0
+        self.logged = StepSums()  # since the last log; whoever logs them sets it back
+        self.training_s = 0.0
+        self._step = StepSums()  # of this process alone, in the step that runs
+        self._began_s = 0.0
+
+    def add(self, *, nats: float, tokens: int, balance: float) -> None:
+        """Take in a batch of this process."""
+        self._step.add(nats=nats, tokens=tokens, balance=balance * tokens)
+
+    def close_step(self) -> float:
+        """Add up the step over the processes, before it changes a weight; returns its nats."""
+        nats, tokens, balance = self.ranks.sum([self._step.nats, self._step.tokens, self._step.balance])
+        self._step = StepSums()
+        self.logged.add(nats=nats, tokens=int(tokens), balance=balance)
+        self.tokens += int(tokens)
+        return nats
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the watch; evaluation and checkpoints are not training."""
+        self._began_s = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop the watch."""
+        self.training_s += time.perf_counter() - self._began_s
+
+
+class LastEvaluation(TrainerCallback):
+    """Measure at the last step, too, so that the end of a training can be the best of it."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for it."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
+class FirstStepCheck(TrainerCallback):
+    """Make sure in the first step that every kind of target is really trained."""
+
+    def __init__(self) -> None:
+        """Check once."""
+        self.checked = False
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the gradients while they are there.
+
+        Raises:
+            TargetError: a kind received none.
+        """
+        if not self.checked:
+            check_gradients(kwargs["model"])
+            self.checked = True
+
+
+class StopOnSignal(TrainerCallback):
+    """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
+
+    A second signal ends it at once: the checkpoint before is then the newest.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        """Wait for a signal."""
+        self.ranks = ranks
+        self.received: int | None = None  # known to all processes
+        self._signal = 0  # received by this one
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        """Take over the signals."""
+        self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _frame: Any) -> None:
+        self._signal = number
+        self.__exit__()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask Trainer for a checkpoint and the end, if any process received a signal."""
+        self.received = self.ranks.max(self._signal) or None
+        if self.received is not None:
+            control.should_save = True
+            control.should_training_stop = True
