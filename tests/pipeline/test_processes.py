@@ -149,8 +149,8 @@ def test_signal_stops_both_processes_with_a_whole_checkpoint(
     assert (interrupted.exit_code, terminated.exit_code) == (130, 143)
     for done, step in stops:
         assert done.stderr == (
-            f"error: stopped at step {step} of 9; a checkpoint was written to runs/stopped/checkpoints: "
-            "go on with the same command and --resume\n"
+            f"error: stopped at step {step} of 9; the newest checkpoint is "
+            f"runs/stopped/checkpoints/checkpoint-{step}: go on with the same command and --resume\n"
         )
     assert 1 <= first < second < 9
 
