@@ -108,8 +108,12 @@ class TrainConfig(_Section):
     epochs: float | None = Field(
         default=None, gt=0, description="Passes over the training text; None is chosen by the amount of text."
     )
-    batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass.")
-    gradient_accumulation: int = Field(default=1, ge=1, description="Forward passes in one optimiser step.")
+    batch_size: int = Field(default=8, ge=1, description="Sequences in one forward pass, at most.")
+    gradient_accumulation: int = Field(
+        default=1,
+        ge=1,
+        description="Times train.batch_size, it is the sequences of an optimiser step, over all processes.",
+    )
     learning_rate: float | None = Field(
         default=None, gt=0, description="Highest learning rate; None is chosen by the amount of text."
     )
