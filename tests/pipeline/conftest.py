@@ -46,7 +46,13 @@ checkpoint_every = 5
 [eval]
 window = 64
 stride = 32
+[tracking]
+tracker = "none"
+samples = 0
+sample_words = 5
 """
+# What most tests don't look at, and what takes time.
+WATCHED = ("--tracker", "wandb", "--set", "tracking.samples=1", "--set", "tracking.sample_words=40")
 # Recognisable wherever they turn up. W&B wants 40 characters.
 SECRETS = {
     "WANDB_API_KEY": "c0ffee5ec4e7" + "0123456789abcdef" * 2,
@@ -178,13 +184,14 @@ class Run:
 @pytest.fixture(scope="session")
 def author_run(commands: Commands, config: str) -> Run:
     """Train the author's adapter, with secrets in the environment."""
-    return Run(commands.folder / "runs/austen", commands.succeed("train", "--config", config, environment=SECRETS))
+    done = commands.succeed("train", "--config", config, *WATCHED, environment=SECRETS)
+    return Run(commands.folder / "runs/austen", done)
 
 
 @pytest.fixture(scope="session")
 def control_run(commands: Commands, config: str, author_run: Run) -> Run:
     """Train the control."""
-    done = commands.succeed("train", "--config", config, "--control", environment=SECRETS)
+    done = commands.succeed("train", "--config", config, "--control", *WATCHED, environment=SECRETS)
     return Run(author_run.folder / "control", done)
 
 

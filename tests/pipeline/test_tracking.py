@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.pipeline.commands import Commands, Finished
-from tests.pipeline.conftest import SECRETS, Run
+from tests.pipeline.conftest import SECRETS, WATCHED, Run
 from tests.pipeline.evidence import hash_files, read_rows, read_wandb
 
 pytestmark = pytest.mark.pipeline
@@ -19,7 +19,8 @@ STEPS = (0, 3, 6, 9, 12)
 def train(
     commands: Commands, config: str, name: str, *options: str, environment: dict[str, str] | None = None
 ) -> tuple[Finished, Path]:
-    done = commands.succeed("train", "--config", config, "--set", f"name={name}", *options, environment=environment)
+    named = ("--set", f"name={name}", *WATCHED, *options)
+    done = commands.succeed("train", "--config", config, *named, environment=environment)
     return done, commands.folder / "runs" / name
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ghostpen.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 # Tokens for a word of English, generously: gpt-oss's tokenizer needs 1.2, the embedded one 1.6.
 TOKENS_PER_WORD = 2
@@ -34,6 +38,7 @@ def continue_text(
     input_ids = torch.tensor([ids], device=device)
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+    enough = _stop_at_words(tokenizer, prompt_tokens=len(ids), max_words=max_words)
     was_training = model.training
     model.eval()
     try:
@@ -46,12 +51,24 @@ def continue_text(
                 eos_token_id=stops,
                 pad_token_id=stops[0],
                 use_cache=True,
+                stopping_criteria=[enough],
                 **(sampling if temperature > 0 else {"do_sample": False}),
             )
     finally:
         model.train(was_training)
     text = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
     return cut_words(text, max_words)
+
+
+def _stop_at_words(tokenizer: Any, *, prompt_tokens: int, max_words: int) -> Callable[..., torch.Tensor]:
+    """Tell transformers to stop when a word too many has begun: the rest would be cut off."""
+    import torch
+
+    def is_enough(input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        text = tokenizer.decode(input_ids[0, prompt_tokens:], skip_special_tokens=True)
+        return torch.tensor([len(text.split()) > max_words], device=input_ids.device)
+
+    return is_enough
 
 
 def cut_words(text: str, max_words: int) -> str:

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from ghostpen.model.loading import LoadedModel
     from ghostpen.training.trainer import GhostpenTrainer
 
-# Samples before and after a training; those at an evaluation are the config's.
-SAMPLE_WORDS = 80
-SAMPLES = 2
+SAMPLES = 2  # before and after a training, twice as long as those at an evaluation
 
 
 @dataclass(frozen=True)
@@ -181,8 +179,8 @@ def execute_training(
             if best:
                 save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
                 after = write_continuations(
-                    loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed,
-                    when="after", step=best["step"],
+                    loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words,
+                    seed=config.train.seed, when="after", step=best["step"],
                 )  # fmt: skip
                 write_text_atomically(render_continuations(after), start.folder / "samples/after.txt")
                 tracker.record_samples(after)

@@ -15,7 +15,7 @@ from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
-from ghostpen.training.execution import SAMPLE_WORDS, SAMPLES, Start, execute_training
+from ghostpen.training.execution import SAMPLES, Start, execute_training
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
@@ -88,8 +88,9 @@ def train_run(
     from ghostpen.training.continuations import render_continuations, write_continuations
 
     before = write_continuations(
-        loaded, validation["val"], count=SAMPLES, words=SAMPLE_WORDS, seed=config.train.seed, when="before", step=0
-    )
+        loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words, seed=config.train.seed,
+        when="before", step=0,
+    )  # fmt: skip
     loaded, plan = attach_adapter(
         loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
