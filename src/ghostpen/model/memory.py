@@ -16,8 +16,8 @@ from ghostpen.model.checkpoint import Loading, Storage
 GB = 1_000_000_000
 # One chunk of the loss's float32 logits; `training.loss` computes in chunks of this size.
 LOSS_CHUNK_BYTES = 128 * 2**20
-# Logits, their cast, the probabilities and a product: as many blocks live at once, at most (`training.loss`).
-LOSS_BLOCKS = 4
+# Logits that become the gradient, and 16-bit copies of both: as many blocks live at once, at most (`training.loss`).
+LOSS_BLOCKS = 2.5
 # What the GPU's driver, CUDA's libraries and compiled kernels take before the first tensor; rounded up.
 # PyTorch's own counters, and so the published figures, leave it out.
 OVERHEAD_BYTES = 1 * GB
@@ -174,7 +174,7 @@ def estimate_memory(
         optimizer=round(trainable * (8 if config.train.optimizer == "adamw" else 2 + 2 * 4 / 256)),
         activations=round(activations),
         decoded_experts=decoded * 3 * sizes.hidden * sizes.intermediate * element if packed else 0,
-        loss=LOSS_BLOCKS * min(LOSS_CHUNK_BYTES, 4 * tokens * sizes.vocabulary) + 2 * layer_input,
+        loss=round(LOSS_BLOCKS * min(LOSS_CHUNK_BYTES, 4 * tokens * sizes.vocabulary) + 2 * layer_input),
         evaluation=scores + read_tokens * sizes.experts_per_token * expert_row * element,
         overhead=OVERHEAD_BYTES,
     )

@@ -181,9 +181,10 @@ def draw_curve(
             axes.annotate(
                 "kept",
                 kept,
-                xytext=(0, -13),
+                xytext=(0, -13 if split == "val" else 13),  # the control's line is the upper one
                 textcoords="offset points",
                 ha="center",
+                va="center",
                 color=look["color"],
                 annotation_clip=False,
             )

@@ -218,7 +218,7 @@ def test_each_part_by_hand() -> None:
     assert (estimate.adapter, estimate.gradients, estimate.optimizer) == (4000, 4000, 8000)
     assert estimate.activations == round(1.87 * 64 * 648 + 2 * 64 * 8 * 2)
     assert estimate.decoded_experts == 4 * 3 * 8 * 4 * 2
-    assert estimate.loss == 4 * 4 * 64 * 10 + 2 * 64 * 8 * 2
+    assert estimate.loss == 2.5 * 4 * 64 * 10 + 2 * 64 * 8 * 2
     assert estimate.evaluation == 2 * 3 * 4 * 5 * (2 + 4) + 12 * 2 * (2 * 8 + 3 * 4) * 2
     assert estimate.overhead == GB
     resident = estimate.weights + 4000 + 4000 + 8000 + GB
