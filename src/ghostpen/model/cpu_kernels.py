@@ -13,6 +13,7 @@ N tokens (B*T), C choices (experts per token), E experts, H hidden, I intermedia
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from typing import Any
 
@@ -21,6 +22,9 @@ from torch import nn
 
 IMPLEMENTATION = "ghostpen_cpu"
 BLOCK = 128  # queries at a time; 64 and 256 were slower on the embedded model
+# Rows that an expert multiplies in bfloat16 are filled up to a multiple of this: oneDNN compiles and keeps a kernel
+# (0.6 ms, 0.7 MB) for every shape that it meets, and the router makes new ones in every step.
+EXPERT_ROWS_MULTIPLE = 64
 
 
 def _build_bias(
@@ -131,7 +135,10 @@ def sink_attention_forward(
 
 
 class _Permute(torch.autograd.Function):
-    """Rows in another order; the backward is a gather by the inverse, not a scatter."""
+    """Rows in another order; the backward is a gather by the inverse, not a scatter.
+
+    A row that stands in `order` a second time gets no gradient from there: its result must weigh nothing.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
@@ -164,21 +171,28 @@ def grouped_experts_forward(
     dtype = hidden_states.dtype
     compute = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
     expert_ids = top_k_index.reshape(-1)
-    order = torch.argsort(expert_ids, stable=True)
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(order.numel())
-    counts = torch.bincount(expert_ids, minlength=self.num_experts).tolist()
+    by_expert = torch.argsort(expert_ids, stable=True)
+    counts = torch.bincount(expert_ids, minlength=self.num_experts)
+    multiple = EXPERT_ROWS_MULTIPLE if compute is torch.bfloat16 else 1
+    filled = (counts + multiple - 1) // multiple * multiple
+    # Where each row stands among its expert's: behind all filled-up experts before it.
+    moved = (filled.cumsum(0) - filled) - (counts.cumsum(0) - counts)
+    places = torch.arange(by_expert.numel()) + moved[expert_ids[by_expert]]
+    total = int(filled.sum())
+    order = torch.zeros(total, dtype=torch.long).index_copy_(0, places, by_expert)  # filled up with row 0, ...
+    real = torch.zeros(total, 1, dtype=compute).index_fill_(0, places, 1.0)  # ... whose result weighs nothing
+    inverse = torch.empty_like(by_expert).index_copy_(0, by_expert, places)
 
     repeated = hidden_states.to(compute)[:, None].expand(-1, choices, -1).reshape(tokens * choices, -1)
     rows = _Permute.apply(repeated, order, inverse)
-    weights = _Permute.apply(top_k_weights.reshape(-1, 1).to(compute), order, inverse)
+    weights = _Permute.apply(top_k_weights.reshape(-1, 1).to(compute), order, inverse) * real
     # Read each weight once: under an adapter every read makes base + B A anew. unbind, because the gradient
     # of an index would be a zero-filled copy of all experts for each one.
     gate_up, gate_up_bias = self.gate_up_proj.unbind(0), self.gate_up_proj_bias.unbind(0)
     down, down_bias = self.down_proj.unbind(0), self.down_proj_bias.unbind(0)
 
     outputs = []
-    for expert, rows_e in enumerate(rows.split(counts)):
+    for expert, rows_e in enumerate(rows.split(filled.tolist())):
         if not rows_e.shape[0]:
             continue
         weight, bias = (
@@ -214,14 +228,17 @@ def use_cpu_kernels(model: nn.Module) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep large freed blocks instead of returning each to the system.
+    """Tell glibc to keep large freed blocks instead of returning each to the system, and oneDNN to keep few kernels.
 
     A training step frees and takes the same hundreds of megabytes again; without this a third of the step
-    is page faults. Does nothing where the C library is not glibc. Call it once, before the first step.
+    is page faults. oneDNN keeps 1,024 kernels of 0.7 MB, one for each shape that it has met, and samples of all
+    lengths have many; a step needs about 200. glibc's part does nothing where the C library is another. Call it once,
+    before the first step: oneDNN reads the variable then.
 
     Source: mallopt(3): M_MMAP_MAX (-4) = 0 takes large blocks from the heap, M_TRIM_THRESHOLD (-1) and
-        M_TOP_PAD (-2) keep the heap.
+        M_TOP_PAD (-2) keep the heap. oneDNN's documentation, "Primitive Cache".
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
