@@ -10,8 +10,8 @@ test: setup    ## run the tests
 	@scripts/test
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
-bench: setup    ## measure speed against named peers; appends to benchmarks/results
-	@.venv/bin/python benchmarks/training_step.py
+bench: setup    ## measure speed, memory and perplexity beside named peers, in minutes; appends to benchmarks/results
+	@.venv/bin/python benchmarks/peers.py
 setup:    ## make .venv as requirements.lock says; does nothing when it stands
 	@scripts/setup
 lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)

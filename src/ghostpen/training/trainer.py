@@ -138,7 +138,8 @@ class GhostpenTrainer(SFTTrainer):
 
         Args:
             config: with nothing left open (`recipe.apply_recipe`).
-            validation: sections to score at every evaluation, by split ("val", "contrast_val").
+            validation: sections to score at every evaluation, by split ("val", "contrast_val"); without "val" no step
+                is the best, and the training doesn't stop early.
             fresh: not resumed, so the curve starts with the untrained adapter.
             on_measurement: called in every process, with the same numbers.
             on_warning: takes a line for the person who watches.
@@ -309,7 +310,8 @@ class GhostpenTrainer(SFTTrainer):
             self.on_measurement(Measurement(self.state.global_step, self.token_count.tokens, split, score))
             metrics[f"eval_{split}_bits_per_byte"] = score.bits_per_byte
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._follow_course(metrics["eval_val_bits_per_byte"])
+        if "val" in self.validation:
+            self._follow_course(metrics["eval_val_bits_per_byte"])
         return metrics
 
     def _follow_course(self, bits_per_byte: float) -> None:

@@ -1,0 +1,209 @@
+"""Training a LoRA on the CPU: ghostpen beside its peers, on a tiny gpt-oss with the real vocabulary and ragged texts.
+
+    make bench     # about eight minutes on 2 idle cores; prints a table and appends a line to results/peers.jsonl
+
+Every side is a process of its own (sides.py), and the repetitions are interleaved. Equal for all: base model, windows
+of text, batch size, LoRA (rank, alpha, targets, the same first A), steps, highest learning rate, schedule, one epoch.
+All else is each side's default:
+    ours          Unsloth's CPU backend, our kernels and loss, bfloat16 where the CPU has it, steps of like length
+    transformers  Trainer + PEFT: float32, eager attention, grouped_mm experts, full logits, random order
+    trl           TRL 1.14.2, SFTTrainer (1.15 cannot run on a CPU): bfloat16, gradient checkpointing, chunked loss of
+                  256 tokens, random order, the router's balance loss (coefficient 0.9, from the model) trained too
+    trl-nll       the same with loss_type="nll": full logits
+
+Measured: tokens that count, per second, after the first step (padding is not counted); VmHWM, the most memory the
+process has held, and how much that is above what it was before the first step; perplexity on unseen text, of every
+side's adapter by one measure, beside what the side itself says. The first repetition has seed 0, the next 1, ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from materials import ROOT, VOCABULARY, build_materials, fetch_tokenizer
+
+BUILD = ROOT / "build/peers"
+RESULTS = Path(__file__).parent / "results/peers.jsonl"
+SIDES = ("ours", "transformers", "trl", "trl-nll")
+TRL = "trl==1.14.2"
+TRL_SHA256 = "bd97adb0284f2520ae8c5ebf243e2e4b3cbe50f09cb5964547e38dfc1d37694e"
+SETTING = {"batch_size": 8, "sequence_length": 256, "rank": 16, "learning_rate": 4e-3, "warmup_steps": 1}
+SIDE_LIMIT_S = 900
+INSTALL_LIMIT_S = 120
+
+
+def install_trl(folder: Path) -> Path:
+    """Install the older TRL beside the environment, once: all other packages are the environment's own.
+
+    Raises:
+        SystemExit: it can't be had.
+    """
+    target = folder / TRL.replace("==", "-")
+    if not target.is_dir():
+        wanted = folder / "trl.txt"
+        wanted.write_text(f"{TRL} --hash=sha256:{TRL_SHA256}\n", encoding="utf-8")
+        part = folder / "trl.part"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        done = subprocess.run(
+            [*pip, "--target", str(part), "-r", str(wanted)], capture_output=True, text=True, timeout=INSTALL_LIMIT_S
+        )
+        if done.returncode:
+            raise SystemExit(f"error: {TRL} can't be installed into {part}: {done.stderr.strip()}")
+        part.rename(target)
+    return target
+
+
+def run_job(job: Mapping[str, Any], *, trl: Path) -> dict[str, Any]:
+    """Run sides.py in a new process without a GPU, and read what it wrote.
+
+    Raises:
+        SystemExit: it failed or took too long; its output is beside the result.
+    """
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    path = [str(trl)] * job["side"].startswith("trl") + [str(ROOT / "src")]
+    set_here = {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    log = out / "output.txt"
+    with log.open("w", encoding="utf-8") as output:
+        try:
+            done = subprocess.run(
+                [sys.executable, str(Path(__file__).with_name("sides.py")), json.dumps(job)],
+                env=os.environ | set_here, cwd=out, stdout=output, stderr=output, timeout=SIDE_LIMIT_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise SystemExit(f"error: {job['side']} took more than {SIDE_LIMIT_S} seconds; see {log}") from error
+    if done.returncode:
+        raise SystemExit(f"error: {job['side']} ended with exit code {done.returncode}; {log} says why")
+    result: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    return result
+
+
+def measure(*, steps: int, repetitions: int, sides: Sequence[str]) -> list[dict[str, Any]]:
+    """Run all sides, interleaved, and score their adapters; one result a side and repetition."""
+    materials = build_materials(
+        BUILD / "materials",
+        tokenizer=fetch_tokenizer(BUILD), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
+    )  # fmt: skip
+    trl = install_trl(BUILD)
+    shared = SETTING | {"materials": str(materials), "steps": steps}
+    results = []
+    for repetition in range(repetitions):
+        for side in sides if repetition % 2 == 0 else sides[::-1]:
+            print(f"repetition {repetition + 1} of {repetitions}: {side}", file=sys.stderr)
+            out = BUILD / f"runs/{repetition}-{side}"
+            results.append(run_job(shared | {"side": side, "out": str(out), "seed": repetition}, trl=trl))
+            results[-1]["adapter"] = str(out / "adapter")
+    adapters = [result["adapter"] for result in results]
+    scored = run_job(shared | {"side": "score", "out": str(BUILD / "runs/score"), "adapters": adapters}, trl=trl)[
+        "perplexity"
+    ]
+    for result in results:
+        result["perplexity"], result["base_perplexity"] = scored[result["adapter"]], scored["base"]
+    return results
+
+
+def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make the medians of the repetitions a line of the results file; the peer of the ratios is the fastest one."""
+    sides = list(dict.fromkeys(result["side"] for result in results))
+    table = {side: _summarise_side([r for r in results if r["side"] == side]) for side in sides}
+    ratios = {
+        peer: {
+            "tokens_per_s": round(table["ours"]["tokens_per_s"] / table[peer]["tokens_per_s"], 2),
+            "peak": round(table["ours"]["peak_mib"] / table[peer]["peak_mib"], 2),
+            "peak_of_training": round(table["ours"]["training_mib"] / table[peer]["training_mib"], 2),
+            "perplexity": round(table["ours"]["perplexity"] / table[peer]["perplexity"], 4),
+        }
+        for peer in sides
+        if peer != "ours"
+    }
+    return {
+        "date": datetime.date.today().isoformat(),
+        "fastest_peer": max(ratios, key=lambda peer: table[peer]["tokens_per_s"]),
+        "ours_over_peer": ratios,
+        "sides": table,
+        "base_perplexity": round(results[0]["base_perplexity"], 2),
+        "same_first_lora": len({r["fresh_lora_a_sha256"] for r in results}) == len({r["seed"] for r in results}),
+        "setting": SETTING | {"vocabulary": VOCABULARY, "steps": results[0]["steps"], "rows": results[0]["rows"]},
+        "versions": {side: next(r["versions"] for r in results if r["side"] == side) for side in sides},
+        "threads": results[0]["threads"],
+        "cpu": _read_cpu(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _summarise_side(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    speeds = [result["tokens_per_s"] for result in results]
+    own = results[0]["own_evaluation"]
+    return {
+        "tokens_per_s": round(statistics.median(speeds), 1),
+        "tokens_per_s_each": [round(speed, 1) for speed in speeds],
+        "peak_mib": round(statistics.median(result["peak_bytes"] for result in results) / 2**20),
+        "training_mib": round(
+            statistics.median(result["peak_bytes"] - result["before_training_bytes"] for result in results) / 2**20
+        ),
+        "padding_percent": round(100 * (1 - sum(results[0]["tokens"]) / _count_predicted(results[0])), 1),
+        "perplexity": round(statistics.mean(result["perplexity"] for result in results), 3),
+        "perplexity_each": [round(result["perplexity"], 3) for result in results],
+        # Of the first repetition: what a user of this side would take for the perplexity.
+        "own_perplexity": round(own["perplexity"] if "perplexity" in own else math.exp(own["eval_loss"]), 3),
+    }
+
+
+def _count_predicted(result: Mapping[str, Any]) -> int:
+    """Count positions that could hold a token to predict: all but the first of each row."""
+    return sum(result["positions"]) - result["rows"]
+
+
+def _read_cpu() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.machine()
+
+
+def render_table(line: Mapping[str, Any]) -> str:
+    """Render a line of the results file for a terminal."""
+    rows = [f"{'':14}{'tokens/s':>10}{'peak MiB':>10}{'training':>10}{'padding':>9}{'perplexity':>12}{'its own':>12}"]
+    rows += [
+        f"{side:14}{one['tokens_per_s']:>10}{one['peak_mib']:>10}{one['training_mib']:>10}"
+        f"{one['padding_percent']:>8}%{one['perplexity']:>12}{one['own_perplexity']:>12}"
+        for side, one in line["sides"].items()
+    ]
+    rows += [
+        f"ours / {peer}: tokens/s x{one['tokens_per_s']}, peak x{one['peak']}, of training alone "
+        f"x{one['peak_of_training']}, perplexity x{one['perplexity']}"
+        for peer, one in line["ours_over_peer"].items()
+    ]
+    return "\n".join([*rows, f"before training: perplexity {line['base_perplexity']}"])
+
+
+def main() -> None:
+    """Measure, print, append."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=8, help="optimiser steps; 8 are one epoch")
+    parser.add_argument("--repetitions", type=int, default=2, help="of every side")
+    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES, help="ours must be among them")
+    parser.add_argument("--no-record", action="store_true", help="print only; append nothing")
+    options = parser.parse_args()
+    if "ours" not in options.sides or len(set(options.sides)) < 2:
+        parser.error("--sides: name ours and at least one peer")
+    line = summarise(measure(steps=options.steps, repetitions=options.repetitions, sides=options.sides))
+    print(render_table(line))
+    if not options.no_record:
+        RESULTS.parent.mkdir(exist_ok=True)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

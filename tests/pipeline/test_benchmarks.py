@@ -1,0 +1,78 @@
+"""The benchmark against peers still runs, and measures what it says: at its smallest, without any timing."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Train ours and transformers on a few letters, with the embedded model's small vocabulary, and score both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import materials
+        import peers
+
+    folder = tmp_path_factory.mktemp("benchmark")
+    made = materials.build_materials(
+        folder / "materials",
+        tokenizer=ROOT / "src/ghostpen/assets/tiny", vocabulary=4096, chapters=0, letters=12, val_letters=2,
+    )  # fmt: skip
+    job = {
+        "materials": str(made),
+        "steps": 3,
+        "batch_size": 4,
+        "rank": 4,
+        "sequence_length": 512,
+        "learning_rate": 4e-3,
+    }
+    found = []
+    for side in ("ours", "transformers"):
+        found.append(peers.run_job(job | {"side": side, "out": str(folder / side)}, trl=folder))
+    adapters = [str(folder / result["side"] / "adapter") for result in found]
+    score = {"side": "score", "out": str(folder / "score"), "adapters": adapters}
+    perplexities = peers.run_job(job | score, trl=folder)["perplexity"]
+    for result, adapter in zip(found, adapters, strict=True):
+        result |= {"perplexity": perplexities[adapter], "base_perplexity": perplexities["base"]}
+    return [*found, peers.summarise(found), {"table": peers.render_table(peers.summarise(found))}]
+
+
+def test_sides_are_separate_and_start_from_the_same_adapter(results: list[dict[str, Any]]) -> None:
+    ours, peer, line, _ = results
+    assert (ours["unsloth_imported"], peer["unsloth_imported"]) == (True, False)
+    assert ours["fresh_lora_a_sha256"] == peer["fresh_lora_a_sha256"]
+    assert line["same_first_lora"] is True
+
+
+def test_sides_count_the_tokens_of_their_steps(results: list[dict[str, Any]]) -> None:
+    for result in results[:2]:
+        assert len(result["tokens"]) == len(result["positions"]) == result["steps"] == 3
+        assert all(
+            0 < tokens < positions for tokens, positions in zip(result["tokens"], result["positions"], strict=True)
+        )
+        assert result["tokens_per_s"] > 0
+        assert result["peak_bytes"] >= result["before_training_bytes"] > 2**27
+
+
+def test_perplexity_is_the_one_that_each_side_finds_itself(results: list[dict[str, Any]]) -> None:
+    ours, peer, *_ = results
+    assert ours["own_evaluation"]["perplexity"] == pytest.approx(ours["perplexity"], rel=1e-4)
+    # Both validation letters are one batch, so that transformers' mean of batch means is the mean over tokens.
+    assert math.exp(peer["own_evaluation"]["eval_loss"]) == pytest.approx(peer["perplexity"], rel=1e-4)
+    assert ours["perplexity"] < ours["base_perplexity"]
+    assert peer["perplexity"] < peer["base_perplexity"]
+
+
+def test_line_and_table_name_every_side(results: list[dict[str, Any]]) -> None:
+    line, table = results[2], results[3]["table"]
+    assert line["fastest_peer"] == "transformers"
+    assert line["ours_over_peer"]["transformers"]["perplexity"] == pytest.approx(
+        results[0]["perplexity"] / results[1]["perplexity"], abs=1e-3
+    )
+    assert [row.split()[0] for row in table.splitlines()[1:3]] == ["ours", "transformers"]
