@@ -17,7 +17,6 @@ def train(commands: Commands, config: str, name: str, *settings: str) -> Path:
 
 
 def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config: str, letters: Path) -> None:
-    import torch
     from safetensors.torch import load_file
 
     # Letters and chats, because they differ in how many tokens they have and how many count: a mean of means would
@@ -25,19 +24,22 @@ def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config
     # step. An epoch has 6 steps, of which the last is smaller.
     common = [f"data.dir={letters}", "data.harmony_share=0.5", "data.sequence_length=256", "train.max_steps=8"]
     common += ["train.mixed_precision=false", "train.warmup_share=0", "train.eval_every=1", "eval.max_val_bytes=1"]
-    weights, tokens = [], []
+    weights, tokens, grad_norms = [], [], []
     for batch_size, accumulated in ((8, 1), (1, 8)):
         cut = [f"train.batch_size={batch_size}", f"train.gradient_accumulation={accumulated}"]
         folder = train(commands, config, f"cut-{batch_size}x{accumulated}", *common, *cut)
         weights.append(load_file(folder / "adapter/adapter_model.safetensors"))
-        tokens.append([row["tokens"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"])
+        rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+        tokens.append([row["tokens"] for row in rows])
+        grad_norms.append([row["grad_norm"] for row in rows])
     assert tokens[0] == tokens[1]
     assert len(tokens[0]) == 8
+    assert grad_norms[0][0] == pytest.approx(grad_norms[1][0], rel=1e-4)
     assert weights[0].keys() == weights[1].keys()
-    # The largest weights are 0.1 (B) and 0.19 (A). AdamW divides each gradient by its own size, so that rounding
-    # shows where a gradient is nearly 0; 4e-5 was seen, and a mean of means gives differences of 0.15.
+    # Single weights can differ more: AdamW divides each gradient by its own size, so that rounding decides where a
+    # gradient is nearly 0. As a whole each tensor is the same; a mean of means gives other gradients, see above.
     for name, weight in weights[0].items():
-        torch.testing.assert_close(weights[1][name], weight, atol=5e-4, rtol=0, msg=f"{name}: {{}}".format)
+        assert (weights[1][name] - weight).norm() < 0.01 * weight.norm(), name
 
 
 def test_router_loss_trains_but_is_in_no_perplexity(commands: Commands, config: str, author_run: Run) -> None:
