@@ -8,6 +8,7 @@ A request is a line of JSON on standard input: {"arguments", "code", "environmen
 "stderr"}. `code`, if not null, is run in place of the command line. Answers: the process id, then the exit code.
 """
 
+import contextlib
 import json
 import os
 import runpy
@@ -59,6 +60,8 @@ def serve() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(exit_code)  # as multiprocessing does: what libraries clean up at exit is the server's
+        with contextlib.suppress(OSError):  # it did so itself, or has ended
+            os.setpgid(child, child)  # here, too, as shells do: who reads the answer may send it a signal at once
         print(child, file=answers)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers)
