@@ -27,8 +27,10 @@ def read_weights(folder: Path) -> bytes:
     return (folder / "adapter_model.safetensors").read_bytes()
 
 
-# No warm-up and a rate far too high: on this model the best comes early, and then it gets worse.
-TOO_FAST = ["train.max_steps=40", "train.eval_every=2", "train.warmup_share=0", "train.checkpoint_every=3"]
+# No warm-up and a rate far too high: what is learned at first is lost again. At which step differs from one kind of
+# processor to another, since rounding decides it, so there are many more steps than are needed.
+MAX_STEPS = 400
+TOO_FAST = [f"train.max_steps={MAX_STEPS}", "train.eval_every=2", "train.warmup_share=0", "train.checkpoint_every=3"]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def test_early_stop_keeps_the_best_adapter_and_says_why(stopped_early: tuple[Fin
     assert manifest["best"] == {"step": best["step"], "bits_per_byte": best["bits_per_byte"]}
     assert manifest["finished"] is True
     # Three measurements after the best, two steps apart, and not one more.
-    assert best["step"] < rows[-1]["step"] == best["step"] + 6 < 40
+    assert best["step"] < rows[-1]["step"] == best["step"] + 6 < MAX_STEPS
     assert (manifest["step"], manifest["stopped"]["step"]) == (rows[-1]["step"], rows[-1]["step"])
     assert manifest["stopped"]["reason"] == "no-improvement"
-    assert f"(train.patience): stopped at step {rows[-1]['step']} of 40" in done.stdout
+    assert f"(train.patience): stopped at step {rows[-1]['step']} of {MAX_STEPS}" in done.stdout
     assert f"the adapter is that of step {best['step']}, the best on the author's validation text" in done.stdout
     kept = folder / f"checkpoints/checkpoint-{best['step']}"
     assert read_weights(folder / "adapter") == read_weights(kept)
@@ -111,7 +113,8 @@ def test_gradient_that_jumps_ends_with_a_named_reason_and_the_best_adapter(comma
 
 
 def test_training_that_never_beats_the_base_fails(commands: Commands, config: str) -> None:
-    settings = [*TOO_FAST, "train.learning_rate=10", "train.max_rises=1"]
+    # The embedded model has learned English: a step of this size can only spoil it, however it is rounded.
+    settings = [*TOO_FAST, "model.name=embedded:tiny", "train.learning_rate=10", "train.max_rises=1"]
     done, folder = train(commands, config, "worse", *settings)
     assert done.exit_code == 1
     assert "was never below the untrained adapter's" in done.stderr

@@ -99,7 +99,7 @@ def assert_same_training(folder: Path, expected: Path) -> None:
         for key in ("step", "split", "tokens", "tokens_seen"):
             assert ours[key] == theirs[key]
         assert ours["perplexity"] == pytest.approx(theirs["perplexity"], rel=1e-6)
-    assert curves[0][0]["perplexity"] == pytest.approx(curves[1][0]["perplexity"], rel=1e-9)  # before any training
+    assert curves[0][0]["perplexity"] == pytest.approx(curves[1][0]["perplexity"], rel=1e-7)  # before any training
     weights = [load_file(path / "adapter/adapter_model.safetensors") for path in (folder, expected)]
     assert weights[0].keys() == weights[1].keys()
     for name, weight in weights[1].items():

@@ -79,7 +79,8 @@ def test_score_that_processes_share_is_the_score_of_one(
         assert one[name] == found[0][name]
         assert [score.tokens for score in one[name]] == [score.tokens for score in alone]
         for ours, theirs in zip(one[name], alone, strict=True):
-            assert ours.loss_nats == pytest.approx(theirs.loss_nats, rel=1e-9)  # equal was seen
+            # Equal was seen, and 6e-9 on a processor whose float32 products depend on the number of threads.
+            assert ours.loss_nats == pytest.approx(theirs.loss_nats, rel=1e-6)
 
 
 def test_gradients_of_dealt_out_rows_average_to_those_of_all(
