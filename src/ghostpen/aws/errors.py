@@ -41,6 +41,12 @@ def list_failures() -> tuple[type[Exception], ...]:
     return (BotoCoreError, ClientError, *transfer, ConnectionError, TimeoutError)
 
 
+def get_code(error: Any) -> str | None:
+    """Give S3's code of a refusal; None where S3 did not answer."""
+    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return code
+
+
 def is_passing(error: Exception) -> bool:
     """Tell whether the same call may go well a moment later, although botocore has tried it often enough."""
     from botocore import exceptions
