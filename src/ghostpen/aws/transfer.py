@@ -24,7 +24,7 @@ from ghostpen.aws.manifest import FileEntry
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.errors import CloudError
 
-PART_BYTES = 16 * 2**20  # of a file of that size or more; S3 takes 10,000 parts of one
+PART_BYTES = 8 * 2**20  # of a file of that size or more; boto3's own default
 REQUESTS_AT_ONCE = 10
 FILES_AT_ONCE = 8  # so many small ones, and so many threads that hash
 BLOCK_BYTES = 2**20
