@@ -148,7 +148,8 @@ class _DamagedError(Exception):
 def _download_file(transfers: _Transfers, key: str, entry: FileEntry, folder: Path, counter: _Counter) -> None:
     """Bring one file in place, or leave nothing."""
     path = folder / entry.path
-    part = path.with_name(f".{path.name}.part")
+    # The hash keeps it apart from a file of the bundle that is itself what an atomic write left, such as .NAME.part.
+    part = path.with_name(f".{path.name}.{entry.sha256[:8]}.part")
     try:
         if path.is_file() and path.stat().st_size == entry.size_bytes and hash_file(path).sha256 == entry.sha256:
             counter.add(entry.size_bytes)
