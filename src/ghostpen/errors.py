@@ -12,6 +12,7 @@ Drawn here once::
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
+    ├── JobFailed             any    the container's training or test ended with this exit code
     └── Interrupted           130    Ctrl-C; a checkpoint was written
         └── Terminated        143    SIGTERM; a checkpoint was written
 
@@ -69,6 +70,15 @@ class TrainingStopped(GhostpenError):
     """Say that training can't go on: the loss became NaN, or diverged."""
 
     exit_code: ClassVar[int] = 1
+
+
+class JobFailed(GhostpenError):
+    """Say how the training or test that the container started has failed; its exit code is handed on."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        """Take the exit code of the process that failed."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # a class's elsewhere, an instance's here
 
 
 class Interrupted(GhostpenError):
