@@ -12,7 +12,7 @@ Drawn here once::
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
-    ├── JobFailed             any    the container's training or test ended with this exit code
+    ├── JobFailed               1    the container's training or test failed; or the exit code that it ended with
     └── Interrupted           130    Ctrl-C; a checkpoint was written
         └── Terminated        143    SIGTERM; a checkpoint was written
 
@@ -74,6 +74,8 @@ class TrainingStopped(GhostpenError):
 
 class JobFailed(GhostpenError):
     """Say how the training or test that the container started has failed; its exit code is handed on."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         """Take the exit code of the process that failed."""
