@@ -126,3 +126,11 @@ def test_workflow_has_a_deadline_for_every_job(path: Path) -> None:
 def test_workflow_settings_are_documented(path: Path) -> None:
     documents = "".join(document.read_text(encoding="utf-8") for document in (ROOT / "docs").glob("*.md"))
     assert {name for name in read_required(path) if f"`{name}`" not in documents} == set()
+
+
+def test_release_document_names_the_rights_that_the_stack_gives() -> None:
+    template = (ROOT / "infra/ghostpen.yaml").read_text(encoding="utf-8")
+    policy = template.partition("\n  BtrPolicy:\n")[2].partition("\n\n")[0]
+    document = (ROOT / "docs/release.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\becr:\w+", document)) == set(re.findall(r"\becr:\w+", policy))
+    assert "ecr:PutImage" in policy
