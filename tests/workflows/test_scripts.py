@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tests.workflows.act import ROOT, Repository
 
-SDKS = "/usr/local/lib/android /usr/share/dotnet /usr/share/swift /opt/ghc /usr/local/.ghcup /opt/hostedtoolcache"
+SDKS = (
+    "/usr/local/lib/android /usr/share/dotnet /usr/share/swift /opt/ghc /usr/local/.ghcup /opt/hostedtoolcache/CodeQL"
+)
 
 
 def run_script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
