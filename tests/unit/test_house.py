@@ -49,7 +49,18 @@ def test_demo_runs_on_a_cpu() -> None:
     assert f"--out {config.data.dir}" in (ROOT / "scripts/demo").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", ["scripts/setup", "scripts/demo", "scripts/test", "scripts/check", ".ci/run"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "scripts/setup",
+        "scripts/demo",
+        "scripts/test",
+        "scripts/check",
+        "scripts/test-image",
+        "scripts/rehearse-image",
+        ".ci/run",
+    ],
+)
 def test_script_is_short_and_executable(path: str) -> None:
     assert os.access(ROOT / path, os.X_OK)
     assert 3 <= len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 20
