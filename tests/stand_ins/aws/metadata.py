@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tests.stand_ins.aws.credentials import make_access_key
-from tests.stand_ins.aws.instances import Instance
+from tests.stand_ins.aws.instances import Instance, State
 from tests.stand_ins.aws.timeline import to_utc
 from tests.stand_ins.aws.wire import HttpAnswer, HttpRequest
 
@@ -28,7 +28,7 @@ def answer_metadata(request: HttpRequest, simulator: Simulator) -> HttpAnswer:
     instance_id, _, path = request.path.removeprefix(PREFIX).partition("/")
     with simulator.timeline.lock:
         instance = simulator.ec2.find(instance_id)
-        if instance is None or not instance.alive:
+        if instance is None or instance.state is State.TERMINATED:  # it answers while the machine shuts down
             return _render(404, "")
         if (request.method, path) == ("PUT", "latest/api/token"):
             return _render(200, TOKEN)

@@ -61,6 +61,8 @@ class ProcessHost:
             script = HOST / f"{tool.replace('-', '_')}.py"
             self._write(f"bin/{tool}", f'#!/bin/sh\nexec {sys.executable} -E -s {script} "$@"\n', mode=0o755)
         aws = Path(sys.executable).parent / "aws"
+        if not aws.exists():
+            raise RuntimeError(f"{aws} is not there; the scripts of an instance need awscli")
         self._write("bin/aws", f'#!/bin/sh\nexec {sys.executable} {aws} "$@"\n', mode=0o755)
         self._write("machine.json", json.dumps({**self._settings, **self._describe_plan()}), mode=0o644)
         self._write("environment.json", json.dumps(self.make_environment()), mode=0o644)

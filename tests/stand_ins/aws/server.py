@@ -106,10 +106,12 @@ class AwsServer:
             )
             for name in self.simulator.world.buckets
         ]
-        yield
-        for bucket in made:
-            bucket.objects.delete()
-            bucket.delete()
+        try:
+            yield
+        finally:
+            for bucket in made:
+                bucket.objects.delete()
+                bucket.delete()
 
     def _end_instances(self) -> None:
         with self.timeline.lock:
