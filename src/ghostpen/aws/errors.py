@@ -43,8 +43,9 @@ def list_failures() -> tuple[type[Exception], ...]:
 
 def get_code(error: Any) -> str | None:
     """Give S3's code of a refusal; None where S3 did not answer."""
-    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return code
+    from botocore.exceptions import ClientError
+
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else None
 
 
 def is_passing(error: Exception) -> bool:
