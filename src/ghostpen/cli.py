@@ -226,9 +226,11 @@ def run(
     overrides: SetOption = None,
     run_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The run to go on with, or to test; a new one is made up for a training."),
+        typer.Option(metavar="ID", help="The run to go on with, or to test; made up for a new training."),
     ] = None,
-    work: Annotated[Path, typer.Option(metavar="DIR", help="The folder to work in.")] = Path("work"),
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to work in; work/RUN_ID if left out.")
+    ] = None,
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU.")
     ] = None,
@@ -237,7 +239,7 @@ def run(
     ] = True,
 ) -> None:
     """Do the container's job: bring the data from S3, train or test, and put everything back, whatever happens."""
-    from ghostpen.container.command import run_command
+    from ghostpen.container.run import run_command
 
     run_command(
         mode.value,

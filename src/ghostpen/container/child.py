@@ -6,7 +6,6 @@ A process of its own, because what kills a training (no memory, a driver's fault
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ghostpen.container.signals import EndOnSignal
+from ghostpen.container.log import Log
+from ghostpen.container.signals import EndOnSignal, kill_group
 from ghostpen.processes import end_with_parent
 
 TICK_S = 1.0
-OUTPUT_TIMEOUT_S = 10.0  # for what is still in the pipes; a grandchild may hold them open
+OUTPUT_TIMEOUT_S = 5.0  # for what is still in the pipes; a grandchild may hold them open
+CHILD_SHARE = 0.5  # of the grace: its last checkpoint has to be uploaded in the rest
 _ERROR = "error: "
+# Not SIGINT and SIGTERM: ghostpen's own verbs end with these codes when they are told to stop, and say why.
+_SIGNAL_CODES = {128 + number for number in signal.Signals if number not in (signal.SIGINT, signal.SIGTERM)}
 
 
 @dataclass(frozen=True)
@@ -38,43 +41,6 @@ class Ended:
         return signal.Signals(self.exit_code - 128).name if self.exit_code in _SIGNAL_CODES else None
 
 
-# Not SIGINT and SIGTERM: ghostpen's own verbs end with these codes when they are told to stop, and say why.
-_SIGNAL_CODES = {128 + number for number in signal.Signals if number not in (signal.SIGINT, signal.SIGTERM)}
-
-
-class Log:
-    """Write what a person may want to read later: to a file, and to where this process writes; never a secret."""
-
-    def __init__(self, path: Path, *, redact: Callable[[str], str]) -> None:
-        """Begin the file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.redact = redact
-        self._file = path.open("w", encoding="utf-8")
-        self._lock = threading.Lock()
-
-    def write(self, line: str, *, to: IO[str] | None = None) -> None:
-        """Write a line to the file and to `to`: standard output, if left out."""
-        clean = self.redact(line.rstrip("\n"))
-        with self._lock:
-            print(clean, file=self._file, flush=True)
-            print(clean, file=to or sys.stdout, flush=True)
-
-    def note(self, line: str) -> None:
-        """Write a line to the file alone."""
-        with self._lock:
-            print(self.redact(line), file=self._file, flush=True)
-
-    def __enter__(self) -> Log:
-        """Write on until the block ends."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        with self._lock:
-            self._file.close()
-
-
 def run_child(
     command: Sequence[str],
     *,
@@ -83,15 +49,16 @@ def run_child(
     log: Log,
     signals: EndOnSignal,
     on_tick: Callable[[], None],
+    keep_open: Sequence[int] = (),
     tick_s: float = TICK_S,
 ) -> Ended:
-    """Run a command in `folder` until it ends; after a signal it has half of the grace for that.
+    """Run a command in `folder` until it ends; after a signal it has CHILD_SHARE of the grace for that.
 
     Its standard output and error go to the log line by line. Its `error: ...` line is kept back: who called
-    says it, once.
+    says it, once. If this process dies, the kernel sends it SIGTERM.
 
     Args:
-        on_tick: is called every `tick_s` seconds, in this thread.
+        on_tick: is called every `tick_s` seconds, in this thread. keep_open: descriptors that the child gets, too.
     """
     child = subprocess.Popen(
         command,
@@ -100,9 +67,11 @@ def run_child(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=keep_open,
         process_group=0,  # a terminal's Ctrl-C comes by way of us, once
         preexec_fn=end_with_parent(signal.SIGTERM),
     )
+    assert child.stdout is not None and child.stderr is not None
     errors: list[str] = []
     readers = [
         threading.Thread(target=_read, args=(child.stdout, log, sys.stdout, None), daemon=True),
@@ -114,13 +83,12 @@ def run_child(
         signals.pass_on_to(child)
         _wait(child, signals=signals, on_tick=on_tick, tick_s=tick_s)
     finally:
-        if child.poll() is None:  # an error of ours
-            _kill(child)
+        kill_group(child)  # that still runs, after an error of ours
+        code = child.wait(OUTPUT_TIMEOUT_S)
         signals.pass_on_to(None)
     end_s = time.monotonic() + OUTPUT_TIMEOUT_S
     for reader in readers:
-        reader.join(timeout=max(0.0, end_s - time.monotonic()))
-    code = child.returncode
+        reader.join(max(0.0, end_s - time.monotonic()))
     return Ended(code if code >= 0 else 128 - code, errors[-1] if errors else None)
 
 
@@ -129,24 +97,19 @@ def _wait(
 ) -> None:
     while child.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=tick_s)
+            child.wait(tick_s)
         on_tick()
-        if (left_s := signals.left_s) is not None and left_s < signals.grace_s / 2:
-            _kill(child)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait(timeout=OUTPUT_TIMEOUT_S)
+        if (left_s := signals.left_s) is not None and left_s < (1 - CHILD_SHARE) * signals.grace_s:
+            kill_group(child)
 
 
 def _read(pipe: IO[bytes], log: Log, to: IO[str], errors: list[str] | None) -> None:
     with pipe:
         for raw in pipe:
-            line = raw.decode(errors="replace")
+            # A progress bar draws itself anew after each carriage return: what it showed last is the line.
+            line = raw.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
             if errors is not None and line.startswith(_ERROR):
                 errors.append(log.redact(line.removeprefix(_ERROR).strip()))
-                log.note(line.rstrip("\n"))
+                log.note(line)
             else:
                 log.write(line, to=to)

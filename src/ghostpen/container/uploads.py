@@ -1,186 +1,119 @@
-"""Checkpoints go to S3 while the training goes on: found by their seal, set aside by hard links, sent by a thread."""
+"""What goes to S3 while a training goes on: one upload after the other in a thread, tried again where it failed."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ghostpen.errors import CloudError
-from ghostpen.training.checkpoints import SEAL, read_step
 
-CHECKPOINTS = "checkpoints"
-# What a training needs beside its checkpoint to go on elsewhere, and to show what was measured until then.
-_BESIDE = ("manifest.json", "metrics.jsonl", "samples")
+LOOK_S = 0.2  # between two looks at a deadline that a signal may bring near
 
 
 @dataclass(frozen=True)
-class StagedCheckpoint:
-    """A checkpoint that was set aside: no later deletion reaches it. Its files are named as in the run's folder."""
+class Upload:
+    """One bundle to be pushed.
 
+    Args:
+        title: for people. role: whose training it is of. step: of a checkpoint; None for results.
+        best_step: the checkpoint that this one needs beside it. staged: a folder that goes with the upload.
+    """
+
+    title: str
+    place: str
+    files: Mapping[str, Path]
+    info: Mapping[str, Any]
     role: str
-    step: int
-    folder: Path
-
-    def list_files(self) -> dict[str, Path]:
-        """List its files, by their names in the bundle."""
-        return list_files(self.folder)
+    step: int | None = None
+    best_step: int | None = None
+    staged: Path | None = None
 
 
-def list_files(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Path]:
-    """List the plain files below a folder by their names below it; `leave_out` names entries right in it."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
-    names = {path.relative_to(folder): path for path in paths}
-    return {name.as_posix(): path for name, path in names.items() if name.parts[0] not in leave_out}
+class Uploads:
+    """Push bundles in the order in which they came; from a signal on, the newest first."""
 
-
-class CheckpointWatch:
-    """Find the checkpoints of a training as they are sealed, each once."""
-
-    def __init__(self, run_dir: Path, *, role: str, staging: Path) -> None:
-        """Watch the folder of a run. What it holds by now counts as found: it was sent, or came from there."""
-        self.run_dir = run_dir
-        self.role = role
-        self._staging = staging / role
-        self._found = {seal.parent.name for seal in self._list_seals()}
-
-    def find(self) -> list[StagedCheckpoint]:
-        """Set the newly sealed ones aside, oldest first."""
-        new = sorted(
-            (seal.parent for seal in self._list_seals() if seal.parent.name not in self._found), key=read_step
-        )
-        self._found |= {checkpoint.name for checkpoint in new}
-        return [staged for checkpoint in new if (staged := self._stage(checkpoint)) is not None]
-
-    def _list_seals(self) -> list[Path]:
-        return list(self.run_dir.glob(f"{CHECKPOINTS}/checkpoint-*/{SEAL}"))
-
-    def _stage(self, checkpoint: Path) -> StagedCheckpoint | None:
-        folder = self._staging / checkpoint.name
-        shutil.rmtree(folder, ignore_errors=True)
-        place = folder / CHECKPOINTS / checkpoint.name
-        place.mkdir(parents=True)
-        try:
-            for file in checkpoint.iterdir():
-                os.link(file, place / file.name)
-            for name in _BESIDE:
-                _copy(self.run_dir / name, folder / name)
-        except FileNotFoundError:  # the training has deleted it: there are newer ones
-            shutil.rmtree(folder)
-            return None
-        return StagedCheckpoint(self.role, read_step(checkpoint), folder)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file, or a folder of files, if it is there: these are written on, so a link would change, too."""
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.is_file():
-        shutil.copy2(source, target)
-
-
-class Uploader:
-    """Send checkpoints one after the other in a thread; what can't be sent is tried again with the next one."""
-
-    def __init__(self, push: Callable[[StagedCheckpoint], None], *, warn: Callable[[str], None]) -> None:
-        """Take what sends one, and what tells a person."""
-        self._push = push
-        self._warn = warn
-        self._waiting: list[StagedCheckpoint] = []
-        self._failed: list[StagedCheckpoint] = []
-        self._is_ending = False
-        self._is_busy = False
+    def __init__(self, push: Callable[[Upload], None], *, warn: Callable[[str], None]) -> None:
+        """Take what pushes one, and what tells a person; both are called in other threads."""
+        self._push, self._warn = push, warn
+        self._waiting: list[Upload] = []
+        self._failed: list[Upload] = []
+        self._running: list[Upload] = []
+        self._newest_first = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._start()
 
-    def put(self, staged: StagedCheckpoint) -> None:
-        """Hand one over."""
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether something is on its way."""
         with self._changed:
-            self._waiting += [*self._failed, staged]
+            return bool(self._running)
+
+    def put(self, upload: Upload) -> None:
+        """Hand one over. What failed is tried again before it, and checkpoints that nobody needs any more are let go.
+
+        A run needs its newest checkpoint and its best one; the others would fill the disk where S3 is slow or away.
+        """
+        with self._changed:
+            waiting = [*self._failed, *self._waiting]
+            let_go = [old for old in waiting if _is_outdated(old, upload)]
+            self._failed = []
+            self._waiting = [*(old for old in waiting if old not in let_go), upload]
+            self._changed.notify_all()
+        for old in let_go:
+            _remove_staged(old)
+
+    def finish(self, *, compute_left_s: Callable[[], float], is_urgent: Callable[[], bool]) -> list[Upload]:
+        """Wait until nothing is to be done any more, or no time is left; returns what is not in S3.
+
+        What failed is tried once more. Once `is_urgent`, the newest does not wait for what is on its way.
+        """
+        with self._changed:
+            self._waiting = [*self._failed, *self._waiting]
             self._failed = []
             self._changed.notify_all()
+            while (self._waiting or self._running) and (left_s := compute_left_s()) > 0:
+                if is_urgent() and not self._newest_first:
+                    self._newest_first = True
+                    self._start()
+                self._changed.wait(min(LOOK_S, left_s))
+            return [*self._failed, *self._waiting, *self._running]
 
-    def finish(self, *, timeout_s: float) -> list[StagedCheckpoint]:
-        """Send what waits, the newest first, and end; returns what was not sent in time."""
-        end_s = time.monotonic() + timeout_s
-        with self._changed:
-            self._waiting += self._failed
-            self._failed = []
-            self._is_ending = True
-            self._changed.notify_all()
-            while (self._waiting or self._is_busy) and (left_s := end_s - time.monotonic()) > 0:
-                self._changed.wait(left_s)
-            return [*self._waiting, *self._failed]
+    def _start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while (staged := self._take()) is not None:
-            try:
-                self._push(staged)
-                shutil.rmtree(staged.folder, ignore_errors=True)
-                failure = None
-            except CloudError as error:
-                failure = error
-                self._warn(
-                    f"warning: the checkpoint of step {staged.step} ({staged.role}) is not in S3: {error.message}"
-                )
+        while True:
             with self._changed:
-                self._is_busy = False
-                if failure:
-                    self._failed.append(staged)
-                self._changed.notify_all()
-
-    def _take(self) -> StagedCheckpoint | None:
-        with self._changed:
-            while not self._waiting:
-                if self._is_ending:
-                    return None
-                self._changed.wait()
-            self._is_busy = True
-            return self._waiting.pop(-1 if self._is_ending else 0)
-
-
-class Heartbeat:
-    """Write where the run stands at every change, and every `every_s` seconds: a silent run is a lost one."""
-
-    def __init__(self, write: Callable[[], None], *, every_s: float, warn: Callable[[str], None]) -> None:
-        """Take what writes it; it is called in a thread of its own, and may fail with a CloudError."""
-        self._write = write
-        self._every_s = every_s
-        self._warn = warn
-        self._has_warned = False
-        self._changed = threading.Event()
-        self._is_ending = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def beat(self) -> None:
-        """Write at once."""
-        self._changed.set()
-
-    def finish(self, *, timeout_s: float) -> None:
-        """Write a last time, and end."""
-        self._is_ending = True
-        self._changed.set()
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            is_last = self._is_ending
-            self._changed.clear()
+                while not self._waiting:
+                    self._changed.wait()
+                upload = self._waiting.pop(-1 if self._newest_first else 0)
+                self._running.append(upload)
+            is_there = False
             try:
-                self._write()
-                self._has_warned = False
+                self._push(upload)
+                is_there = True
             except CloudError as error:
-                if not self._has_warned:
-                    self._warn(f"warning: status.json can't be written: {error.message}")
-                self._has_warned = True
-            if not is_last and not self._is_ending:
-                with contextlib.suppress(RuntimeError):
-                    self._changed.wait(self._every_s)
+                self._warn(f"warning: not yet in S3: {upload.title}: {error.message}")
+            finally:  # also after a bug, which threading shows with its traceback: nobody waits for it in vain
+                with self._changed:
+                    self._running.remove(upload)
+                    if not is_there:
+                        self._failed.append(upload)
+                    self._changed.notify_all()
+            if is_there:
+                _remove_staged(upload)
+
+
+def _is_outdated(old: Upload, new: Upload) -> bool:
+    if old.step is None or new.step is None or old.role != new.role:
+        return False
+    return old.step != new.best_step
+
+
+def _remove_staged(upload: Upload) -> None:
+    if upload.staged is not None:
+        shutil.rmtree(upload.staged, ignore_errors=True)

@@ -3,33 +3,19 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
-from ghostpen.aws.bundle import pull_bundle, read_bundle
+from ghostpen.aws.bundle import list_bundles, pull_bundle, push_bundle, read_bundle
 from ghostpen.aws.s3 import ObjectStore
-from ghostpen.container.run import Job, build_command, run_job
-from ghostpen.errors import CloudError, ConfigError, DataError, JobFailed, Terminated
-from ghostpen.redaction import find_secrets, redact
+from ghostpen.container.job import Job
+from ghostpen.errors import CloudError, ConfigError, DataError, JobFailed
 
-LIMIT_S = 30
-Build = Callable[..., Callable[..., list[str]]]
-
-
-def do(
-    job: Job, store: ObjectStore, build: Callable[..., list[str]], environ: Mapping[str, str] = os.environ
-) -> None:
-    clean = partial(redact, secrets=find_secrets(environ))
-    run_job(job, store=store, heartbeat_store=store, environ=environ, redact=clean, build=build)
+MakeJob = Callable[..., Job]
+Do = Callable[..., None]
 
 
 def list_names(store: ObjectStore, name: str) -> set[str]:
@@ -57,14 +43,11 @@ def read_status(store: ObjectStore) -> dict[str, Any]:
     return status
 
 
+@pytest.mark.usefixtures("data")
 def test_training_leaves_results_checkpoints_log_and_outcome(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, tmp_path: Path
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path
 ) -> None:
-    do(
-        make_job(),
-        store,
-        build(["print", "learning"], ["checkpoint", 2], ["sleep", 1.5], ["checkpoint", 4], ["finish"]),
-    )
+    do(make_job(), ["print", "learning"], ["checkpoint", 2], ["sleep", 1.5], ["checkpoint", 4], ["finish"])
 
     for role in ("author", "control"):
         assert list_names(store, f"runs/run-1/results/{role}") == {
@@ -77,19 +60,21 @@ def test_training_leaves_results_checkpoints_log_and_outcome(
         }  # fmt: skip
     assert list_names(store, "runs/run-1/attempts/1") == {"log.txt", "outcome.json"}
     log = read_text(store, "runs/run-1/attempts/1", "log.txt", tmp_path / "log").splitlines()
-    assert log[0] == "run run-1, attempt 1: train"
+    assert log[:2] == ["run run-1", f"train, attempt 1: s3://container/some/where in {tmp_path / 'work'}"]
     assert "learning" in log
     outcome = read_outcome(store, 1, tmp_path)
     assert (outcome["outcome"], outcome["exit_code"], outcome["mode"]) == ("finished", 0, "train")
     status = read_status(store)
     assert (status["phase"], status["outcome"], status["step"]) == ("ended", "finished", 2)  # the control's
+    assert not (tmp_path / "work/.staged/author").exists() or not any((tmp_path / "work/.staged/author").iterdir())
 
 
+@pytest.mark.usefixtures("data")
 def test_training_gets_the_splits_that_it_reads_and_no_credentials_of_aws(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, capfd: pytest.CaptureFixture[str]
+    make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = make_job()
-    do(job, store, build(["print variables"], ["finish"]))
+    do(job, ["print variables"], ["finish"])
 
     assert {path.name for path in (job.work / "data").iterdir()} == {
         "manifest.json", "train.jsonl", "val.jsonl", "contrast_train.jsonl", "contrast_val.jsonl",
@@ -98,32 +83,52 @@ def test_training_gets_the_splits_that_it_reads_and_no_credentials_of_aws(
     assert [name for name in variables if name.startswith("AWS_")] == []
 
 
+def test_data_without_other_authors_train_no_control(
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / name for name in ("manifest.json", "train.jsonl", "val.jsonl", "test.jsonl")}
+    for path in files.values():
+        path.touch()
+    push_bundle(store, "data", files, info={})
+
+    do(make_job(), ["finish"], control=[["fail", 1, "error: a control was trained"]])
+
+    assert list_bundles(store, "runs/run-1/results") == ["author"]
+
+
+@pytest.mark.usefixtures("data")
+def test_control_is_not_trained_where_it_is_not_wanted(store: ObjectStore, make_job: MakeJob, do: Do) -> None:
+    do(make_job(control=False), ["finish"], control=[["fail", 1, "error: a control was trained"]])
+    assert list_bundles(store, "runs/run-1/results") == ["author"]
+
+
+@pytest.mark.usefixtures("data")
 def test_secret_in_the_output_reaches_neither_terminal_nor_log_nor_s3(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, bucket: Any,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    secrets = {"WANDB_API_KEY": "canary-wandb-0123", "HF_TOKEN": "canary-hf-4567", "AWS_SECRET_ACCESS_KEY": "testing"}
+    make_job: MakeJob, do: Do, bucket: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secrets = {"WANDB_API_KEY": "canary-wandb-0123", "HF_TOKEN": "canary-hf-4567", "AWS_SESSION_TOKEN": "canary-aws"}
     job = make_job()
     says = [["print", f"key {secrets['WANDB_API_KEY']}!"], ["fail", 1, f"error: token {secrets['HF_TOKEN']} refused"]]
 
     with pytest.raises(JobFailed) as caught:
-        do(job, store, build(*says), environ=os.environ | secrets)
+        do(job, *says, environ=os.environ | secrets)
 
     shown = capfd.readouterr()
     stored = b"".join(item.get()["Body"].read() for item in bucket.objects.all())
-    for place in (shown.out.encode(), shown.err.encode(), stored, job.work.joinpath("log.txt").read_bytes()):
+    written = b"".join(path.read_bytes() for path in job.work.rglob("*") if path.is_file())
+    for place in (shown.out.encode(), shown.err.encode(), stored, written):
         assert b"canary" not in place
     assert "key ***!" in shown.out
     assert caught.value.message == "train (author): token *** refused"
     assert b"token *** refused" in stored
 
 
+@pytest.mark.usefixtures("data")
 def test_training_that_fails_says_why_once_and_leaves_what_there_was(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(JobFailed, match="^train .author.: the loss became nan$") as caught:
-        do(make_job(), store, build(["checkpoint", 2], ["fail", 1, "error: the loss became nan"]))
+        do(make_job(), ["checkpoint", 2], ["fail", 1, "error: the loss became nan"])
 
     assert caught.value.exit_code == 1
     assert "the loss became nan" not in capfd.readouterr().err  # who called says it
@@ -134,33 +139,49 @@ def test_training_that_fails_says_why_once_and_leaves_what_there_was(
         "log.txt", "outcome.json", "author/manifest.json", "author/metrics.jsonl",
     }  # fmt: skip
     assert list_names(store, "runs/run-1/author/checkpoint-2")
-    assert read_bundle(store, "runs/run-1/results/author") is None
-    assert read_bundle(store, "runs/run-1/results/control") is None
+    assert list_bundles(store, "runs/run-1/results") == []
 
 
-def test_training_that_is_killed_is_named_and_its_checkpoint_saved(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, tmp_path: Path
+@pytest.mark.usefixtures("data")
+def test_failure_of_the_control_leaves_the_author_finished_and_only_the_control_s_rest(
+    store: ObjectStore, make_job: MakeJob, do: Do
 ) -> None:
-    with pytest.raises(JobFailed, match="was killed .SIGKILL.: most often the machine had no memory left") as caught:
-        do(make_job(), store, build(["checkpoint", 2], ["die", int(signal.SIGKILL)]))
+    with pytest.raises(JobFailed, match="^train .control.: no$"):
+        do(make_job(), ["finish"], control=[["checkpoint", 2], ["fail", 2, "error: no"]])
+    assert list_bundles(store, "runs/run-1/results") == ["author"]
+    assert list_names(store, "runs/run-1/attempts/1") == {
+        "log.txt", "outcome.json", "control/manifest.json", "control/metrics.jsonl",
+    }  # fmt: skip
 
-    assert caught.value.exit_code == 137
-    assert read_outcome(store, 1, tmp_path)["outcome"] == "killed"
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(
+    ("number", "outcome", "text"),
+    [
+        (signal.SIGKILL, "killed", "was killed .SIGKILL.: most often the machine had no memory left"),
+        (signal.SIGSEGV, "failed", "ended with SIGSEGV; the log says more"),
+    ],
+)
+def test_training_that_dies_is_named_and_its_checkpoint_saved(
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path, number: int, outcome: str, text: str
+) -> None:
+    with pytest.raises(JobFailed, match=text) as caught:
+        do(make_job(), ["checkpoint", 2], ["die", int(number)])
+
+    assert caught.value.exit_code == 128 + number
+    assert read_outcome(store, 1, tmp_path)["outcome"] == outcome
     assert list_names(store, "runs/run-1/author/checkpoint-2")
 
 
+@pytest.mark.usefixtures("data")
 def test_same_run_id_goes_on_in_an_empty_folder_from_the_newest_and_the_best_checkpoint(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, capfd: pytest.CaptureFixture[str]
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(JobFailed):
-        do(
-            make_job(),
-            store,
-            build(["checkpoint", 2], ["checkpoint", 4], ["checkpoint", 10], ["fail", 1, "error: no"]),
-        )
+        do(make_job(), ["checkpoint", 2], ["checkpoint", 4], ["checkpoint", 10], ["fail", 1, "error: no"])
     capfd.readouterr()
 
-    do(make_job(work="elsewhere"), store, build(["say where from"], ["finish"]))
+    do(make_job(work="elsewhere"), ["say where from"], ["finish"])
 
     shown = capfd.readouterr().out
     assert "author: going on from step 10\n" in shown
@@ -168,62 +189,134 @@ def test_same_run_id_goes_on_in_an_empty_folder_from_the_newest_and_the_best_che
     assert read_status(store)["attempt"] == 2
 
 
-def test_finished_training_is_not_trained_again(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, capfd: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("data")
+def test_finished_training_comes_back_and_the_verb_is_asked_whether_it_is_the_same(
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(JobFailed):
-        do(make_job(), store, build(["finish"], control=[["fail", 2, "error: of the control"]]))
+        do(make_job(), ["finish"], control=[["fail", 2, "error: of the control"]])
+    capfd.readouterr()
     job = make_job(work="elsewhere")
 
-    do(job, store, build(["fail", 1, "error: trained again"]))
+    do(job, ["fail", 1, "error: trained again"])
 
-    assert "author: finished already; its results came from S3" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "author: finished before; its results came from S3\nnothing to do\n" in shown
     assert (job.locate("author") / "adapter/adapter.bin").read_text() == "final weights"
-    assert list_names(store, "runs/run-1/results/control")
+    assert list_bundles(store, "runs/run-1/results") == ["author", "control"]
 
 
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("spoil", ["change", "delete", "manifest"])
 def test_newest_checkpoint_that_is_damaged_is_left_out_and_written_anew(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, bucket: Any,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    make_job: MakeJob, do: Do, bucket: Any, capfd: pytest.CaptureFixture[str], spoil: str
+) -> None:
     with pytest.raises(JobFailed):
-        do(make_job(), store, build(["checkpoint", 2], ["checkpoint", 4], ["fail", 1, "error: no"]))
-    damaged = next(item for item in bucket.objects.all() if item.key.endswith("checkpoint-4/adapter.bin"))
-    damaged.put(Body=b"wEights of step 4")
+        do(make_job(), ["checkpoint", 2], ["checkpoint", 4], ["fail", 1, "error: no"])
+    name = "author/checkpoint-4/manifest.json" if spoil == "manifest" else "checkpoint-4/adapter.bin"
+    damaged = next(item for item in bucket.objects.all() if item.key.endswith(name))
+    damaged.delete() if spoil == "delete" else damaged.put(Body=b"wEights of step 4")
     capfd.readouterr()
 
     with pytest.raises(JobFailed):
-        do(make_job(work="elsewhere"), store, build(["say where from"], ["checkpoint", 4], ["fail", 1, "error: no"]))
+        do(make_job(work="elsewhere"), ["say where from"], ["checkpoint", 4], ["fail", 1, "error: no"])
 
     shown = capfd.readouterr().out
     assert "runs/run-1/author/checkpoint-4 is not whole and is left out: " in shown
     assert "going on with ['checkpoint-2']" in shown
-    do(make_job(work="third"), store, build(["say where from"], ["finish"]))
+    do(make_job(work="third"), ["say where from"], ["finish"])
     assert "going on with ['checkpoint-2', 'checkpoint-4']" in capfd.readouterr().out
 
 
-def test_folder_that_is_further_than_s3_is_kept(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, bucket: Any,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+@pytest.mark.usefixtures("data")
+def test_checkpoint_that_was_damaged_before_it_was_sent_is_left_out(
+    make_job: MakeJob, do: Do, store: ObjectStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(JobFailed):
-        do(make_job(), store, build(["checkpoint", 2], ["checkpoint", 4], ["fail", 1, "error: no"]))
+        do(make_job(), ["checkpoint", 2], ["fail", 1, "error: no"])
+    files = {}
+    for name, text in (("adapter.bin", "other weights"), ("seal.json", '{"sha256": {"adapter.bin": "0"}}')):
+        (tmp_path / name).write_text(text)
+        files[f"checkpoints/checkpoint-4/{name}"] = tmp_path / name
+    push_bundle(store, "runs/run-1/author/checkpoint-4", files, info={})
+    capfd.readouterr()
+
+    do(make_job(work="elsewhere"), ["say where from"], ["finish"])
+
+    shown = capfd.readouterr().out
+    assert "checkpoint-4 is not whole and is left out: its files are not those that were sealed" in shown
+    assert "going on with ['checkpoint-2']" in shown
+
+
+@pytest.mark.usefixtures("data")
+def test_checkpoint_that_can_t_be_brought_is_no_reason_to_begin_anew(
+    make_job: MakeJob, do: Do, store: ObjectStore
+) -> None:
+    with pytest.raises(JobFailed):
+        do(make_job(), ["checkpoint", 2], ["fail", 1, "error: no"])
+
+    class FarStore(ObjectStore):
+        def read_object(self, name: str, **options: Any) -> bytes | None:
+            if "checkpoint-2/" in name:
+                raise CloudError("s3://container did not answer")
+            return super().read_object(name, **options)
+
+    with pytest.raises(CloudError, match="^s3://container did not answer$"):
+        do(make_job(work="elsewhere"), ["finish"], store=FarStore(store.client, store.location))
+    assert list_bundles(store, "runs/run-1/results") == []
+
+
+@pytest.mark.usefixtures("data")
+def test_folder_that_is_further_than_s3_is_kept_and_sent(
+    store: ObjectStore, make_job: MakeJob, do: Do, bucket: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(JobFailed):
+        do(make_job(), ["checkpoint", 2], ["checkpoint", 4], ["fail", 1, "error: no"])
     bucket.objects.filter(Prefix="some/where/runs/run-1/author/checkpoint-4/").delete()
     capfd.readouterr()
 
-    do(make_job(), store, build(["say where from"], ["finish"]))
+    with pytest.raises(JobFailed):
+        do(make_job(), ["say where from"], ["fail", 1, "error: no"])
 
     assert "author: going on from step 4\n" in capfd.readouterr().out
+    assert list_bundles(store, "runs/run-1/author") == ["checkpoint-2", "checkpoint-4"]  # and no second checkpoint-2
 
 
+@pytest.mark.usefixtures("data")
+def test_folder_of_another_run_is_refused(make_job: MakeJob, do: Do, tmp_path: Path) -> None:
+    do(make_job(), ["finish"])
+    with pytest.raises(DataError, match="work/runs/mine holds the run run-1, and this one is run-2; name another"):
+        do(make_job(run_id="run-2"), ["finish"])
+
+
+@pytest.mark.usefixtures("data")
+def test_folder_of_other_data_is_refused(make_job: MakeJob, do: Do, bucket: Any) -> None:
+    do(make_job(), ["finish"])
+    for item in bucket.objects.filter(Prefix="some/where/data/"):
+        item.delete()
+    store = ObjectStore(bucket.meta.client, _location())
+    folder = make_job().work.parent / "prepared"
+    files = {name: folder / name for name in ("manifest.json", "train.jsonl", "val.jsonl")}
+    push_bundle(store, "data", files, info={})
+    with pytest.raises(DataError, match=r"work/data holds contrast_train.jsonl, contrast_val.jsonl of other data"):
+        do(make_job(), ["finish"])
+
+
+def _location() -> Any:
+    from ghostpen.aws.s3 import S3Location
+
+    return S3Location("container", "some/where")
+
+
+@pytest.mark.usefixtures("data")
 def test_test_takes_the_results_and_numbers_its_report(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, tmp_path: Path
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path
 ) -> None:
-    do(make_job(), store, build(["finish"]))
+    do(make_job(), ["finish"])
     job = make_job("test", work="elsewhere")
 
     for _ in range(2):
-        do(job, store, build(["report"]))
+        do(job, ["report"])
 
     assert {path.name for path in (job.work / "data").iterdir()} == {
         "manifest.json", "test.jsonl", "contrast_test.jsonl",
@@ -234,182 +327,105 @@ def test_test_takes_the_results_and_numbers_its_report(
     assert read_outcome(store, 3, tmp_path)["mode"] == "test"
 
 
-def test_test_of_an_unfinished_run_says_what_to_train(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build
-) -> None:
-    with pytest.raises(CloudError, match="runs/run-1/results/author is not there: .* --mode train"):
-        do(make_job("test"), store, build(["report"]))
+@pytest.mark.usefixtures("data")
+def test_test_of_an_unfinished_run_says_what_to_train(make_job: MakeJob, do: Do) -> None:
+    with pytest.raises(ConfigError, match="runs/run-1/results/author is not there, .* --mode train"):
+        do(make_job("test"), ["report"])
 
 
 def test_run_without_data_says_how_to_push_them(
-    store: ObjectStore, make_job: Callable[..., Job], build: Build, tmp_path: Path
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="s3://container/some/where/data holds no complete data; put them there with"):
-        do(make_job(), store, build(["finish"]))
+        do(make_job(), ["finish"])
     assert read_outcome(store, 1, tmp_path)["outcome"] == "failed"
 
 
-@pytest.mark.parametrize(
-    ("mode", "run_id", "setting", "expected"),
-    [
-        ("test", None, "storage.uri=s3://some/where", "--run-id is missing: name the run"),
-        ("train", "Mine!", "storage.uri=s3://some/where", '--run-id is "Mine!": use 1 to 64 of a-z'),
-        ("train", None, "storage.grace_s=5", "storage.uri is missing: the place in S3 that holds data/"),
-        ("train", None, "storage.uri=some/where", 'storage.uri is "some/where": write s3://BUCKET/PREFIX'),
-    ],
-)
-def test_job_that_is_not_said_whole_is_refused(
-    tmp_path: Path, mode: Any, run_id: str | None, setting: str, expected: str
-) -> None:
-    from ghostpen.container.command import plan_job
+class GoneStore(ObjectStore):
+    """S3, but no bundle whose name holds a word can be completed."""
 
-    path = tmp_path / "run.toml"
-    path.write_text('name = "mine"\n[model]\nname = "base"\n', encoding="utf-8")
-    with pytest.raises(ConfigError) as caught:
-        plan_job(
-            mode, path=path, overrides=[setting], run_id=run_id, work=tmp_path, processes=None, with_control=True
-        )  # fmt: skip
-    assert expected in caught.value.message
+    word = "results"
+
+    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        if self.word in name:
+            raise CloudError("s3://container/some/where did not answer")
+        return super().write_object(name, data, only_if_absent=only_if_absent)
 
 
-def test_child_s_command_is_what_a_person_would_type(make_job: Callable[..., Job]) -> None:
-    job = make_job()
-    command = build_command(job, verb="train", role="control")
-    assert command[:5] == [sys.executable, "-P", "-m", "ghostpen", "train"]
-    assert command[5:] == [
-        "--config", str(job.config_path), "--set", "data.dir=data", "--set", "output.dir=runs",
-        "--resume", "--run-id", "run-1", "--control",
-    ]  # fmt: skip
-
-
-class InProcess:
-    """Do a job in a process of its own, so that it can be sent signals."""
-
-    def __init__(self, job: Job, script: list[Any]) -> None:
-        code = (
-            "import os, pickle, sys\n"
-            "from ghostpen.aws.s3 import ObjectStore, make_client, parse_location\n"
-            "from ghostpen.container.run import run_job\n"
-            "from ghostpen.errors import GhostpenError\n"
-            "job, command = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
-            "store = ObjectStore(make_client(), parse_location(job.config.storage.uri))\n"
-            "try:\n"
-            "    run_job(job, store=store, heartbeat_store=store, environ=os.environ, redact=str,\n"
-            "            build=lambda *_, **__: command)\n"
-            "except GhostpenError as error:\n"
-            "    print(f'error: {error.message}', file=sys.stderr)\n"
-            "    sys.exit(error.exit_code)\n"
-        )
-        import pickle
-
-        from tests.unit.container.conftest import PROGRAM
-
-        command = [sys.executable, "-S", str(PROGRAM), str(job.locate("author")), "train", json.dumps(script)]
-        given = pickle.dumps((job, command)).hex()
-        self.reached = job.locate("author") / "reached"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def wait_until_reached(self) -> None:
-        """Wait until the program is where it sleeps."""
-        end_s = time.monotonic() + LIMIT_S
-        while not self.reached.exists():
-            assert time.monotonic() < end_s and self.process.poll() is None, self.process.communicate()
-            time.sleep(0.01)
-
-    def send_when_reached(self, number: int) -> tuple[int, str, float]:
-        """Send a signal once the program is where it sleeps; returns exit code, standard error and seconds."""
-        self.wait_until_reached()
-        began_s = time.monotonic()
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=LIMIT_S)
-        return self.process.returncode, errors, time.monotonic() - began_s
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_stops_the_training_and_its_last_checkpoint_is_saved(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], tmp_path: Path, number: int, code: int
-) -> None:
-    running = InProcess(make_job(), [["checkpoint", 2], ["touch and sleep", 60]])
-
-    exit_code, errors, _ = running.send_when_reached(number)
-
-    assert exit_code == code
-    assert errors.splitlines()[-1] == (
-        f"error: stopped by {signal.Signals(number).name}; the same run id goes on from here"
-    )
-    assert list_names(store, "runs/run-1/author/checkpoint-3") >= {"checkpoints/checkpoint-3/adapter.bin"}
-    outcome = read_outcome(store, 1, tmp_path)
-    assert (outcome["outcome"], outcome["exit_code"]) == ("stopped", code)
-
-
-def test_training_that_ignores_sigterm_is_killed_at_half_the_grace(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job]
-) -> None:
-    script = [["ignore signals"], ["checkpoint", 2], ["touch and sleep", 30], ["sleep", 60]]
-    running = InProcess(make_job(grace_s=6), script)
-
-    exit_code, _, seconds = running.send_when_reached(signal.SIGTERM)
-
-    assert exit_code == 143
-    assert 2.9 < seconds < 6
-    assert list_names(store, "runs/run-1/author/checkpoint-2")
-
-
-def test_upload_that_hangs_after_sigterm_ends_with_the_grace(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hangs = threading.Event()
-
-    def choose(call: Call) -> Fault | None:
-        if hangs.is_set():
-            time.sleep(LIMIT_S)
-        return None
-
-    with FaultyS3(os.environ["AWS_ENDPOINT_URL"], choose) as faulty:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
-        running = InProcess(make_job(grace_s=4), [["checkpoint", 2], ["sleep", 2], ["touch and sleep", 60]])
-        running.wait_until_reached()
-        hangs.set()
-        exit_code, errors, seconds = running.send_when_reached(signal.SIGTERM)
-
-    assert exit_code == 143
-    assert errors.splitlines()[-1] == (
-        "error: storage.grace_s (4 s) after SIGTERM not all was in S3; "
-        "the same run id goes on from the newest checkpoint that is"
-    )
-    assert 3.5 < seconds < 7
-    assert list_names(store, "runs/run-1/author/checkpoint-2")  # complete, as it was before
-    assert read_bundle(store, "runs/run-1/author/checkpoint-3") is None
-
-
+@pytest.mark.usefixtures("data")
 def test_s3_that_is_gone_at_the_end_leaves_the_results_here_and_says_where(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build, bucket: Any
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = make_job()
 
-    class GoneStore(ObjectStore):
+    with pytest.raises(CloudError) as caught:
+        do(job, ["finish"], store=GoneStore(store.client, store.location))
+
+    assert caught.value.message == (
+        "not in S3: results of the author, results of the control; "
+        f"they are in {job.work}, and the same command goes on there"
+    )
+    shown = capfd.readouterr().out  # the control was trained all the same
+    assert shown.count("warning: not yet in S3: results of the author: ") >= 2
+    assert (job.locate("control") / "adapter/adapter.bin").is_file()
+    outcome = read_outcome(store, 1, tmp_path)
+    assert (outcome["outcome"], outcome["exit_code"]) == ("failed", 2)
+
+    do(job, ["fail", 1, "error: trained again"], control=[["fail", 1, "error: trained again"]])
+    assert list_bundles(store, "runs/run-1/results") == ["author", "control"]
+
+
+@pytest.mark.usefixtures("data")
+def test_checkpoint_that_could_not_be_sent_does_not_stop_the_training_and_is_tried_again(
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class OnceGone(GoneStore):
+        word = "checkpoint-2"
+
         def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
-            if "results" in name:
-                raise CloudError("s3://container/some/where did not answer")
+            try:
+                return super().write_object(name, data, only_if_absent=only_if_absent)
+            finally:
+                self.word = self.word if self.word not in name else "nothing"
+
+    script = [["checkpoint", 2], ["sleep", 1.5], ["checkpoint", 4], ["finish"]]
+    do(make_job(control=False), *script, store=OnceGone(store.client, store.location))
+
+    shown = capfd.readouterr().out
+    assert shown.count("warning: not yet in S3: checkpoint 2 of the author: ") == 1
+    assert list_bundles(store, "runs/run-1/author") == ["checkpoint-2", "checkpoint-4"]
+
+
+@pytest.mark.usefixtures("data")
+def test_log_that_can_t_be_sent_is_an_error_where_all_else_went_well(
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class NoAttempts(GoneStore):
+        word = "attempts"
+
+    job = make_job(control=False)
+    with pytest.raises(CloudError, match="did not answer"):
+        do(job, ["finish"], store=NoAttempts(store.client, store.location))
+    assert f"warning: the log of this attempt is not in S3, but in {job.work}/log.txt: " in capfd.readouterr().out
+    assert list_bundles(store, "runs/run-1/results") == ["author"]
+
+
+@pytest.mark.usefixtures("data")
+def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path
+) -> None:
+    other = tmp_path / "log.txt"
+    other.write_text("of the other")
+    script = [["touch and sleep", 0], ["wait for", str(tmp_path / "go on")], ["finish"]]
+
+    class TakenStore(ObjectStore):
+        def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+            if name.endswith("attempts/1/manifest.json"):
+                push_bundle(store, "runs/run-1/attempts/1", {"log.txt": other}, info={})
             return super().write_object(name, data, only_if_absent=only_if_absent)
 
-    with pytest.raises(CloudError, match="did not answer; the results are in .*/mine: run the same again to send"):
-        do(job, GoneStore(store.client, store.location), build(["finish"]))
+    (tmp_path / "go on").touch()
+    do(make_job(control=False), *script, store=TakenStore(store.client, store.location))
 
-    assert (job.locate("author") / "adapter/adapter.bin").is_file()
-    do(job, store, build(["finish"]))
-    assert list_names(store, "runs/run-1/results/author")
-
-
-def test_signal_before_the_training_begins_nothing(
-    data: Path, store: ObjectStore, make_job: Callable[..., Job], build: Build
-) -> None:
-    def build_and_stop(job: Job, *, verb: str, role: str) -> list[str]:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return build(["sleep", 60])(job, verb=verb, role=role)
-
-    with pytest.raises(Terminated):
-        do(make_job(), store, build_and_stop)
-    assert read_status(store)["outcome"] == "stopped"
+    assert list_names(store, "runs/run-1/attempts/1") == {"log.txt"}
+    assert list_names(store, "runs/run-1/attempts/2") == {"log.txt", "outcome.json"}
