@@ -75,6 +75,13 @@ SetOption = Annotated[
 ]
 
 
+class RunMode(enum.Enum):
+    """What `run` does."""
+
+    train = "train"
+    test = "test"
+
+
 class ExportTo(enum.Enum):
     """What `export` writes."""
 
@@ -161,6 +168,10 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="wandb, tensorboard or none: short for --set tracking.tracker=NAME."),
     ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of a new run, in Weights & Biases too; made up if left out."),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
@@ -182,7 +193,7 @@ def train(
 
     with join_ranks(place) as ranks:
         console = _make_console(quiet=not ranks.is_first)
-        train_run(run_config, control=control, resume=resume, console=console, ranks=ranks)
+        train_run(run_config, control=control, resume=resume, console=console, run_id=run_id, ranks=ranks)
 
 
 @app.command()
@@ -206,6 +217,40 @@ def test(
     from ghostpen.evaluation.run import test_run
 
     test_run(run_config, console=_make_console())
+
+
+@app.command()
+def run(
+    mode: Annotated[RunMode, typer.Option(help="What to do.")],
+    config: Annotated[str, typer.Option(metavar="FILE", help="The run's settings: a TOML file, or s3://BUCKET/KEY.")],
+    overrides: SetOption = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The run to go on with, or to test; made up for a new training."),
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to work in; work/RUN_ID if left out.")
+    ] = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU.")
+    ] = None,
+    control: Annotated[
+        bool, typer.Option(help="Train the control, too, which a test needs, where the data have other authors.")
+    ] = True,
+) -> None:
+    """Do the container's job: bring the data from S3, train or test, and put everything back, whatever happens."""
+    from ghostpen.container.run import run_command
+
+    run_command(
+        mode.value,
+        config=config,
+        overrides=overrides or (),
+        run_id=run_id,
+        work=work,
+        processes=processes,
+        with_control=control,
+        environ=os.environ,
+    )
 
 
 @app.command()

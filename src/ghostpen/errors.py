@@ -8,10 +8,12 @@ Drawn here once::
     ├── ModelError              2    not a gpt-oss, missing weights, adapter of another base
     ├── TargetError             2    LoRA targets that are not there, not attached or not trained
     ├── CloudError              2    no credentials, no such bucket or object, access denied
-    │   └── BundleExistsError   2    other files stand complete where these were to go
+    │   ├── BundleExistsError   2    other files stand complete where these were to go
+    │   └── BundleDamagedError  2    what S3 holds is not what was pushed
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
+    ├── JobFailed               1    the container's training or test failed; or the exit code that it ended with
     └── Interrupted           130    Ctrl-C; a checkpoint was written
         └── Terminated        143    SIGTERM; a checkpoint was written
 
@@ -57,6 +59,10 @@ class BundleExistsError(CloudError):
     """Say that other files stand complete in S3 where these were to go: nothing of them was overwritten."""
 
 
+class BundleDamagedError(CloudError):
+    """Say which object is missing, or is not what its bundle's manifest names."""
+
+
 class NothingCountedError(GhostpenError):
     """Say that a perplexity was asked for over zero tokens or zero bytes."""
 
@@ -69,6 +75,17 @@ class TrainingStopped(GhostpenError):
     """Say that training can't go on: the loss became NaN, or diverged."""
 
     exit_code: ClassVar[int] = 1
+
+
+class JobFailed(GhostpenError):
+    """Say how the training or test that `ghostpen run` started has failed; its exit code is handed on."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        """Take the exit code of the process that failed."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # a class's elsewhere, an instance's here
 
 
 class Interrupted(GhostpenError):
