@@ -128,13 +128,13 @@ class Attempt:
             "revision": self.environ.get("GHOSTPEN_REVISION"),
             "image": self.environ.get("GHOSTPEN_IMAGE"),
         }
-        outcome_path = self.job.work / OUTCOME
-        write_text_atomically(json.dumps(record, indent=2) + "\n", outcome_path)
-        files = {OUTCOME: outcome_path}
-        if failure is not None and self.job.mode == "train":
-            files |= self._set_unfinished_aside()
-        files[LOG] = self._copy_log()
         try:
+            outcome_path = self.job.work / OUTCOME
+            write_text_atomically(json.dumps(record, indent=2) + "\n", outcome_path)
+            files = {OUTCOME: outcome_path}
+            if failure is not None and self.job.mode == "train":
+                files |= self._set_unfinished_aside()
+            files[LOG] = self._copy_log()
             self._push_numbered(self.job.names.attempts, files, first=self.number, deadline_s=RECORD_TIMEOUT_S)
         finally:
             self.heartbeat.finish(timeout_s=STATUS_TIMEOUT_S)
@@ -145,7 +145,6 @@ class Attempt:
         is_in_s3 = self._pull_results(role)
         restored = Restored(None)
         if not is_in_s3:
-            self._check_folder(role)
             self._enter("pulling checkpoint", role)
             restored = self.signals.call(
                 lambda: restore_checkpoint(self.store, job.names, role=role, folder=folder, warn=self.log.write)
@@ -173,11 +172,12 @@ class Attempt:
             self.uploads.put(Upload(title, job.names.results(role), files, self._describe(role), role))
 
     def _pull_results(self, role: str) -> bool:
+        self._check_folder(role)
         folder, names = self.job.locate(role), self.job.names
         return self.signals.call(lambda: pull_results(self.store, names, role=role, folder=folder))
 
     def _check_folder(self, role: str) -> None:
-        """Refuse to go on with what another run left in the folder."""
+        """Refuse to go on with, or to write over, what another run left in the folder."""
         path = self.job.locate(role) / RUN_MANIFEST
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get("run_id")
@@ -201,7 +201,8 @@ class Attempt:
         )
         if ended.exit_code != 0:
             self.signals.check()
-            raise explain_end(ended, verb=self.job.mode, role=role)
+            what = f"train ({role})" if self.job.mode == "train" else "test"
+            raise explain_end(ended, what=what)
 
     def _plan_checkpoint(self, staged: StagedCheckpoint) -> Upload:
         return Upload(

@@ -285,8 +285,14 @@ def test_folder_that_is_further_than_s3_is_kept_and_sent(
 @pytest.mark.usefixtures("data")
 def test_folder_of_another_run_is_refused(make_job: MakeJob, do: Do, tmp_path: Path) -> None:
     do(make_job(), ["finish"])
-    with pytest.raises(DataError, match="work/runs/mine holds the run run-1, and this one is run-2; name another"):
-        do(make_job(run_id="run-2"), ["finish"])
+    do(make_job(run_id="run-2", work="elsewhere"), ["finish"])
+    for mode in ("train", "test"):  # whose results are in S3
+        with pytest.raises(
+            DataError, match="work/runs/mine holds the run run-1, and this one is run-2; name another"
+        ):
+            do(make_job(mode, run_id="run-2"), ["finish"])
+    manifest = make_job().locate("author") / "manifest.json"
+    assert json.loads(manifest.read_text())["run_id"] == "run-1"
 
 
 @pytest.mark.usefixtures("data")
@@ -429,3 +435,15 @@ def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
 
     assert list_names(store, "runs/run-1/attempts/1") == {"log.txt"}
     assert list_names(store, "runs/run-1/attempts/2") == {"log.txt", "outcome.json"}
+
+
+@pytest.mark.usefixtures("data")
+def test_record_that_the_disk_refuses_hides_no_failure(
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job()
+    (job.work / "outcome.json").mkdir(parents=True)
+    with pytest.raises(JobFailed, match="^train .author.: no$"):
+        do(job, ["fail", 3, "error: no"])
+    assert "warning: the log of this attempt is not in S3, but in " in capfd.readouterr().out
+    assert read_status(store)["exit_code"] == 3
