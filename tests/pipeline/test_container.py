@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from tests.pipeline.commands import Commands, Finished
 from tests.pipeline.conftest import SECRETS
 from tests.pipeline.evidence import read_rows
-from tests.s3_server import aws_variables, make_bucket, s3_server  # noqa: F401
+from tests.s3_server import make_bucket
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 
@@ -61,8 +61,9 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def bucket(make_bucket: Callable[[str], Any]) -> Any:  # noqa: F811
-    return make_bucket("ghostpen-container")
+def bucket(aws_variables: dict[str, str]) -> Iterator[Any]:
+    with make_bucket(aws_variables["AWS_ENDPOINT_URL"], "ghostpen-container") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def container(
     config: str,
     data: Path,
     bucket: Any,
-    aws_variables: dict[str, str],  # noqa: F811
+    aws_variables: dict[str, str],
 ) -> Container:
     """Push the data, with the verb for that."""
     started = Container(commands, config, aws_variables | SECRETS)  # moto takes any key
@@ -127,7 +128,7 @@ def assert_same_training(folder: Path, expected: Path) -> None:
 def brought(
     commands: Commands,
     straight: Finished,
-    aws_variables: dict[str, str],  # noqa: F811
+    aws_variables: dict[str, str],
 ) -> Iterator[Path]:
     yield pull(commands, "straight", aws_variables)
 
@@ -146,7 +147,7 @@ def test_test_of_a_run_measures_what_was_pulled(
     commands: Commands,
     container: Container,
     straight: Finished,
-    aws_variables: dict[str, str],  # noqa: F811
+    aws_variables: dict[str, str],
 ) -> None:
     done = container.run("work-test", "--mode", "test", "--run-id", "straight")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -164,7 +165,7 @@ def test_run_that_is_told_to_stop_goes_on_elsewhere_to_the_same_end(
     container: Container,
     brought: Path,
     bucket: Any,
-    aws_variables: dict[str, str],  # noqa: F811
+    aws_variables: dict[str, str],
 ) -> None:
     process = container.start("work-stopped", "--mode", "train", "--run-id", "stopped", "--no-control")
     wait_for_checkpoint(bucket, "stopped", process)
@@ -188,7 +189,7 @@ def test_run_that_is_lost_goes_on_from_the_newest_checkpoint_in_s3_to_the_same_e
     container: Container,
     brought: Path,
     bucket: Any,
-    aws_variables: dict[str, str],  # noqa: F811
+    aws_variables: dict[str, str],
 ) -> None:
     process = container.start("work-lost", "--mode", "train", "--run-id", "lost", "--no-control")
     wait_for_checkpoint(bucket, "lost", process)
