@@ -13,7 +13,7 @@ Drawn here once::
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
-    ├── JobFailed               1    the container's training or test failed; or the exit code that it ended with
+    ├── JobFailed               2    what `ghostpen run` started has failed; leaves with the exit code of that
     └── Interrupted           130    Ctrl-C; a checkpoint was written
         └── Terminated        143    SIGTERM; a checkpoint was written
 
@@ -79,8 +79,6 @@ class TrainingStopped(GhostpenError):
 
 class JobFailed(GhostpenError):
     """Say how the training or test that `ghostpen run` started has failed; its exit code is handed on."""
-
-    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         """Take the exit code of the process that failed."""
