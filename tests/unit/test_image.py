@@ -188,7 +188,7 @@ def test_environment_brings_the_python_of_the_lock_and_compilers() -> None:
     assert environment["channels"] == ["conda-forge"]
     # Strings alone: a `pip:` section would install what no lock pins.
     specs = dict(re.fullmatch(r"([a-z]+)(.*)", spec).groups() for spec in environment["dependencies"])
-    assert specs.keys() == {"python", "pip", "gcc", "gxx"}
+    assert specs.keys() == {"python", "pip", "gcc", "gxx", "openssl"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     version = specs["python"].removeprefix("=")
     assert project["requires-python"] == f">={version},<3.{int(version.partition('.')[2]) + 1}"

@@ -5,6 +5,7 @@ own way to its package registry (pip's settings, certificates, wheels on its dis
 mounts of a build on it, so that the project's Dockerfile needs to know nothing of it.
 """
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -54,9 +55,14 @@ def render_pip_settings(settings: dict[str, str]) -> str:
 
 
 def find_pip_folders(settings: dict[str, str]) -> list[Path]:
-    """Find the files and folders of this machine that pip's settings name, for a build to mount."""
-    words = [word.removeprefix("file://") for value in settings.values() for word in value.split()]
-    return sorted({Path(word) for word in words if word.startswith("/") and Path(word).exists()} - {CERTIFICATES})
+    """Find the files and folders of this machine that pip's settings name, for a build to mount.
+
+    The pages of an index (file:///wheels/simple) lead to files that lie beside it.
+    """
+    words = [word for value in settings.values() for word in value.split()]
+    paths = {Path(word.removeprefix("file://")).parent for word in words if word.startswith("file:///")}
+    paths |= {Path(word) for word in words if word.startswith("/")}
+    return sorted(path for path in paths - {CERTIFICATES} if path.exists())
 
 
 def _make_debian(archive: Path, workspace: Path) -> None:
@@ -82,17 +88,24 @@ def _read_apt_sources() -> str:
 
 
 def _make_channel(folder: Path, workspace: Path) -> None:
-    if (folder / "linux-64/repodata.json").exists():
+    stamp = folder / "stamp"
+    made_by = hashlib.sha256(Path(channel.__file__).read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == made_by:
         return
-    wheels, gcc = workspace / "wheels", workspace / "gcc"
+    wheels, debian = workspace / "wheels", workspace / "tools"
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, PIP], check=True
     )
-    shutil.rmtree(gcc, ignore_errors=True)
-    channel.unpack_debian_gcc(gcc)
-    packages = [channel.read_python(), *map(channel.read_wheel, wheels.glob("pip-*.whl")), *channel.read_gcc(gcc)]
+    shutil.rmtree(debian, ignore_errors=True)
+    channel.unpack_debian(debian, "gcc", "g++", "openssl")
+    packages = [
+        channel.read_python(),
+        *map(channel.read_wheel, wheels.glob("pip-*.whl")),
+        *channel.read_tools(debian),
+    ]
     channel.write_channel(folder, packages)
-    shutil.rmtree(gcc)
+    stamp.write_text(made_by, encoding="utf-8")
+    shutil.rmtree(debian)
 
 
 def _make_program(folder: Path, channel_folder: Path) -> None:

@@ -30,7 +30,8 @@ LEFT_OUT = (
     "/turtledemo/",
     "/ensurepip/_bundled/",
 )
-GCC_FOLDER = "lib/debian-gcc"
+MACHINE = "x86_64-linux-gnu"
+DEBIAN = "lib/debian"  # where programs of Debian's lie in an environment, with their own libraries
 
 
 @dataclass(frozen=True)
@@ -127,46 +128,53 @@ def read_wheel(wheel: Path) -> Package:
     return Package(name.lower().replace("_", "-"), version, "noarch", files, depends=("python",), info=info)
 
 
-def unpack_debian_gcc(folder: Path) -> None:
-    """Fetch Debian's gcc and g++ with all that they need, and unpack them below `folder`."""
+def unpack_debian(folder: Path, *names: str) -> None:
+    """Fetch packages of Debian's, with all that they need, and unpack them below `folder`."""
     listed = subprocess.run(
         ["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
-         "--no-replaces", "--no-enhances", "gcc", "g++"],
+         "--no-replaces", "--no-enhances", *names],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    names = sorted({line for line in listed.splitlines() if line[:1].isalnum()})
-    archives = folder.with_name(f"{folder.name}-debs")
+    wanted = sorted({line for line in listed.splitlines() if line[:1].isalnum()})
+    archives = folder.with_name(f"{folder.name}-archives")
     archives.mkdir(parents=True, exist_ok=True)
     # As root, apt fetches as a user of its own, who can't write here.
     fetch = ["apt-get", "download", "--quiet", "--quiet", "--option", "APT::Sandbox::User=root"]
-    subprocess.run([*fetch, *names], cwd=archives, check=True)
+    subprocess.run([*fetch, *wanted], cwd=archives, check=True)
     for archive in sorted(archives.glob("*.deb")):
         subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
     shutil.rmtree(folder / "usr/share")
 
 
-def read_gcc(folder: Path) -> list[Package]:
-    """Pack Debian's gcc and g++, unpacked below `folder`, as packages that bring a `gcc` and a `g++`."""
-    version = subprocess.run(
-        [next(folder.glob("usr/bin/x86_64-linux-gnu-gcc-[0-9]*")), "-dumpfullversion"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    major = version.partition(".")[0]
-    # Debian's own compiler looks for its parts beside itself, and for headers and libraries below the sysroot.
-    wrapper = (
-        "#!/bin/sh\n"
-        f'here=$(dirname "$(readlink -f "$0")")/../{GCC_FOLDER}\n'
-        'export LD_LIBRARY_PATH="$here/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\n'
-        'exec "$here/usr/bin/x86_64-linux-gnu-{name}-{major}" --sysroot="$here" -B"$here/usr/bin" "$@"\n'
-    )
-    files = {f"{GCC_FOLDER}/{path}": _read_plain_file(folder / path) for path in _list_files_below(folder)}
-    gcc, gxx = (
-        File(wrapper.replace("{name}", name).replace("{major}", major).encode(), 0o755) for name in ("gcc", "g++")
-    )
+def read_tools(folder: Path) -> list[Package]:
+    """Pack gcc, g++ and openssl, unpacked below `folder`, so that they need nothing that lies elsewhere."""
+    gcc = _ask(next(folder.glob("usr/bin/x86_64-linux-gnu-gcc-[0-9]*")), "-dumpfullversion")
+    openssl = _ask(folder / "usr/bin/openssl", "version").split()[1]
+    major = gcc.partition(".")[0]
+    compiler = f'x86_64-linux-gnu-{{name}}-{major}" --sysroot="$here" -B"$here/usr/bin"'
+    files = {f"{DEBIAN}/{path}": _read_plain_file(folder / path) for path in _list_files_below(folder)}
+    # What is compiled with OpenMP finds its library where the environment's other libraries are.
+    openmp = {"lib/libgomp.so.1": File(link=f"debian/usr/lib/{MACHINE}/libgomp.so.1")}
     return [
-        Package("gcc", version, "linux-64", files | {"bin/gcc": gcc}),
-        Package("gxx", version, "linux-64", {"bin/g++": gxx}, depends=(f"gcc {version}",)),
+        Package("debian", "12", "linux-64", files),
+        Package("gcc", gcc, "linux-64", openmp | _wrap("gcc", compiler.format(name="gcc")), depends=("debian",)),
+        Package("gxx", gcc, "linux-64", _wrap("g++", compiler.format(name="g++")), depends=(f"gcc {gcc}",)),
+        Package("openssl", openssl, "linux-64", _wrap("openssl", 'openssl"'), depends=("debian",)),
     ]
+
+
+def _wrap(name: str, program: str) -> dict[str, File]:
+    script = (
+        "#!/bin/sh\n"
+        f'here=$(dirname "$(readlink -f "$0")")/../{DEBIAN}\n'
+        f'export LD_LIBRARY_PATH="$here/usr/lib/{MACHINE}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
+        f'exec "$here/usr/bin/{program} "$@"\n'
+    )
+    return {f"bin/{name}": File(script.encode(), 0o755)}
+
+
+def _ask(program: Path, option: str) -> str:
+    return subprocess.run([program, option], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _list_files_below(folder: Path) -> Iterator[str]:

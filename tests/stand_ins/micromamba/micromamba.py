@@ -125,3 +125,6 @@ def main(arguments: list[str]) -> None:
 
 
 main(sys.argv[1:])
+# Threads of py-rattler 0.28 may still run Python while the interpreter ends, which then aborts (seen here).
+sys.stdout.flush()
+os._exit(0)
