@@ -261,7 +261,7 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file can't be read, or a setting is unknown, missing or wrong.
     """
     values = read_toml(path)
-    apply_overrides(values, overrides)
+    apply_overrides(values, overrides, root=RunConfig)
     return build_run_config(values, where=str(path), overrides=overrides)
 
 
@@ -272,7 +272,7 @@ def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, m
         ConfigError: the file can't be read, or a setting is unknown or wrong.
     """
     values = {} if path is None else read_toml(path)
-    apply_overrides(values, overrides)
+    apply_overrides(values, overrides, root=RunConfig)
     where = "config" if path is None else str(path)
     if isinstance(values.setdefault("data", {}), dict):
         values["data"].setdefault("dir", ".")
