@@ -8,6 +8,7 @@ Drawn here once::
     ├── ModelError              2    not a gpt-oss, missing weights, adapter of another base
     ├── TargetError             2    LoRA targets that are not there, not attached or not trained
     ├── CloudError              2    no credentials, no such bucket or object, access denied
+    │   └── BundleExistsError   2    other files stand complete where these were to go
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
@@ -50,6 +51,10 @@ class TargetError(GhostpenError):
 
 class CloudError(GhostpenError):
     """Say what the cloud refused or did not have, and which right, name or setting would change that."""
+
+
+class BundleExistsError(CloudError):
+    """Say that other files stand complete in S3 where these were to go: nothing of them was overwritten."""
 
 
 class NothingCountedError(GhostpenError):

@@ -35,5 +35,5 @@ def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
 
 
 def test_drawing_names_every_error_with_its_exit_code() -> None:
-    drawn = dict(re.findall(r"^[ ├└─]*(\w+) +(\d+) ", errors.__doc__ or "", flags=re.MULTILINE))
+    drawn = dict(re.findall(r"^[ │├└─]*(\w+) +(\d+) ", errors.__doc__ or "", flags=re.MULTILINE))
     assert drawn == {error.__name__: str(error.exit_code) for error in EVERY_ERROR}

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
+from ghostpen.aws.s3 import ObjectStore, S3Location, make_client
+
 FAKE_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -46,3 +48,9 @@ def bucket(aws_environment: None, s3_server: str) -> Iterator[str]:
     yield made.name
     made.objects.delete()
     made.delete()
+
+
+@pytest.fixture
+def store(bucket: str) -> ObjectStore:
+    """Look into the bucket, below a prefix."""
+    return ObjectStore(make_client(), S3Location(bucket, "ghost/pen"))
