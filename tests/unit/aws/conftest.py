@@ -7,6 +7,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ghostpen.aws.s3 import ObjectStore, S3Location, make_client
+from ghostpen.aws.settings import DeployConfig
+from ghostpen.settings import build_settings
 
 FAKE_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -54,3 +56,20 @@ def bucket(aws_environment: None, s3_server: str) -> Iterator[str]:
 def store(bucket: str) -> ObjectStore:
     """Look into the bucket, below a prefix."""
     return ObjectStore(make_client(), S3Location(bucket, "ghost/pen"))
+
+
+@pytest.fixture
+def deploy_config() -> DeployConfig:
+    """Make a deployment's settings with nothing left to the defaults that has to be set."""
+    return build_settings(
+        DeployConfig,
+        {
+            "aws": {"region": "eu-central-1", "account_id": "123456789012"},
+            "group": {"name": "gpu"},
+            "image": {"repository": "ghostpen", "tag": "v1"},
+            "storage": {"uri": "s3://texts/austen"},
+            "secrets": {"path": "/ghostpen", "names": ["WANDB_API_KEY"]},
+            "logs": {"group": "/ghostpen"},
+            "limits": {"max_runtime_s": 3600},
+        },
+    )
