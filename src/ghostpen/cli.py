@@ -9,7 +9,7 @@ import enum
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ghostpen.aws.transfer import Progress
     from ghostpen.data.prepare import PreparedData
 
 # What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
@@ -63,6 +64,9 @@ app = typer.Typer(
     # A traceback that shows local variables would show the author's private text.
     pretty_exceptions_enable=False,
 )
+
+data_app = typer.Typer(no_args_is_help=True)
+app.add_typer(data_app, name="data", help="Bring prepared data to S3.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")]
 SetOption = Annotated[
@@ -326,6 +330,64 @@ def inspect(
         typer.echo(inspection.to_json())
     else:
         _make_console().print(render_inspection(inspection))
+
+
+@data_app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ghostpen prepare` wrote.")],
+    to: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="Where storage.uri points.")],
+) -> None:
+    """Put prepared data below s3://BUCKET/PREFIX/data, whole or not at all."""
+    from ghostpen.aws.bundle import push_bundle
+    from ghostpen.aws.runs import DATA, parse_data_location
+    from ghostpen.aws.s3 import ObjectStore, make_client
+    from ghostpen.data.manifest import list_prepared_files, load_manifest
+
+    location = parse_data_location(to)
+    files = list_prepared_files(folder)
+    info = {"ghostpen_version": __version__, "data_sha256": load_manifest(folder).data_sha256}
+    with _show_progress() as show:
+        pushed = push_bundle(ObjectStore(make_client(), location), DATA, files, info=info, progress=show(str(folder)))
+    where = f"s3://{location.bucket}/{location.locate(DATA)}"
+    typer.echo(f"{where} holds {folder}: {len(files)} files, {pushed.size_bytes:,} bytes, since {pushed.created_at}")
+
+
+@app.command()
+def pull(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a run.")],
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="s3://BUCKET/PREFIX", help="Where its storage.uri pointed.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to bring it to; runs/RUN_ID if left out.")
+    ] = None,
+) -> None:
+    """Bring a run's results from S3: adapters, report, pictures, log."""
+    from ghostpen.aws.runs import pull_run
+    from ghostpen.aws.s3 import ObjectStore, make_client, parse_location
+
+    store = ObjectStore(make_client(), parse_location(source))
+    with _show_progress() as show:
+        pulled = pull_run(store, run_id, out or Path("runs") / run_id, progress=show)
+    typer.echo(f"{pulled.folder} holds {', '.join(pulled.parts)}")
+
+
+@contextmanager
+def _show_progress() -> Iterator[Callable[[str], "Progress"]]:
+    """Show a bar on standard error for each title that is asked for, at a terminal only."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = _make_console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+
+        def show(title: str) -> "Progress":
+            task = bars.add_task(title, total=None)
+            return lambda bytes_done, bytes_total: bars.update(task, completed=bytes_done, total=bytes_total)
+
+        yield show
 
 
 @contextmanager

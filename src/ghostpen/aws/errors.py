@@ -54,6 +54,12 @@ def list_failures() -> tuple[type[Exception], ...]:
     return (BotoCoreError, ClientError, *transfer, ConnectionError, TimeoutError)
 
 
+def get_code(error: Any) -> str | None:
+    """Give AWS's code of a refusal; None where AWS did not answer."""
+    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return code
+
+
 def is_passing(error: Exception) -> bool:
     """Tell whether the same call may go well a moment later, although botocore has tried it often enough."""
     from botocore import exceptions
@@ -145,12 +151,6 @@ def _list_missing_credentials() -> tuple[type[Exception], ...]:
 def translate_session_failure(error: Exception) -> CloudError:
     """Say that a client could not even be made."""
     return CloudError(f"credentials of AWS can't be used ({error}); {_SIGN_IN}")
-
-
-def get_code(error: BaseException | None) -> str | None:
-    """Give AWS's code of a refusal; None where AWS did not answer."""
-    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return code
 
 
 @contextmanager

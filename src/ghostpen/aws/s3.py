@@ -17,6 +17,7 @@ from typing import Any
 from ghostpen.aws.errors import (
     NOT_THERE,
     TAKEN,
+    get_code,
     list_failures,
     retry_passing,
     translate_failure,
@@ -116,7 +117,7 @@ class ObjectStore:
         try:
             return retry_passing(read, sleep=self.sleep)
         except list_failures() as error:
-            if _get_code(error) in NOT_THERE:
+            if get_code(error) in NOT_THERE:
                 return None
             raise translate_failure(error, bucket=place["Bucket"], key=place["Key"]) from error
 
@@ -133,7 +134,7 @@ class ObjectStore:
         try:
             retry_passing(lambda: self.client.put_object(**place, **condition, Body=data), sleep=self.sleep)
         except list_failures() as error:
-            if only_if_absent and _get_code(error) in TAKEN:
+            if only_if_absent and get_code(error) in TAKEN:
                 return False
             raise translate_failure(error, bucket=place["Bucket"], key=place["Key"]) from error
         return True
@@ -158,12 +159,6 @@ class ObjectStore:
 
     def _place(self, name: str) -> dict[str, str]:
         return {"Bucket": self.location.bucket, "Key": self.location.locate(name)}
-
-
-def _get_code(error: Any) -> str | None:
-    """Give S3's code of a refusal; None where S3 did not answer."""
-    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return code
 
 
 def download_description(store: ObjectStore, folder: Path) -> None:

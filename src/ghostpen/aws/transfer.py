@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from ghostpen.aws.errors import list_failures, retry_passing, translate_failure
+from ghostpen.aws.errors import NOT_THERE, get_code, list_failures, retry_passing, translate_failure
 from ghostpen.aws.manifest import FileEntry
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.errors import CloudError
@@ -112,7 +112,7 @@ def download_files(
 
 def _upload_file(transfers: _Transfers, key: str, file: LocalFile, counter: _Counter) -> None:
     def upload() -> None:
-        with counter.count_attempt(file.size_bytes) as attempt:
+        with counter.count_attempt() as attempt:
             # S3 compares the checksum with the whole of what it got, and keeps nothing where they differ.
             transfers.manager.upload(
                 str(file.path), transfers.bucket, key, {"ChecksumCRC32": file.crc32}, [attempt]
@@ -137,6 +137,14 @@ def _check_unchanged(file: LocalFile) -> None:
         raise CloudError(f"{file.path} was changed while it was pushed; push again when nothing writes to it")
 
 
+class _DamagedError(Exception):
+    """What came is not what the manifest names."""
+
+    def __init__(self, found: LocalFile) -> None:
+        super().__init__(found)
+        self.found = found
+
+
 def _download_file(transfers: _Transfers, key: str, entry: FileEntry, folder: Path, counter: _Counter) -> None:
     """Bring one file in place, or leave nothing."""
     path = folder / entry.path
@@ -147,14 +155,7 @@ def _download_file(transfers: _Transfers, key: str, entry: FileEntry, folder: Pa
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            for last in (False, True):  # a second time, where the way has changed a bit
-                _fetch(transfers, key, part, entry.size_bytes, counter)
-                found = hash_file(part)
-                if (found.size_bytes, found.sha256) == (entry.size_bytes, entry.sha256):
-                    break
-                if last:
-                    raise _describe_mismatch(transfers, key, entry, found)
-                counter.add(-found.size_bytes)
+            _fetch(transfers, key, part, entry, counter)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(path)
@@ -167,22 +168,34 @@ def _download_file(transfers: _Transfers, key: str, entry: FileEntry, folder: Pa
         ) from error
 
 
-def _fetch(transfers: _Transfers, key: str, part: Path, size_bytes: int, counter: _Counter) -> None:
+def _fetch(transfers: _Transfers, key: str, part: Path, entry: FileEntry, counter: _Counter) -> None:
+    """Download one file and check it; a second time, where what came was damaged."""
+
     def fetch() -> None:
-        with part.open("wb") as file, counter.count_attempt(size_bytes) as attempt:
-            transfers.manager.download(transfers.bucket, key, file, None, [attempt]).result()
+        with counter.count_attempt() as attempt:
+            with part.open("wb") as file:
+                transfers.manager.download(transfers.bucket, key, file, None, [attempt]).result()
+            found = hash_file(part)
+            if (found.size_bytes, found.sha256) != (entry.size_bytes, entry.sha256):
+                raise _DamagedError(found)
 
+    place = f"s3://{transfers.bucket}/{key}"
     try:
-        transfers.retry(fetch)
+        try:
+            transfers.retry(fetch)
+        except _DamagedError:
+            transfers.retry(fetch)
+    except _DamagedError as error:
+        raise CloudError(
+            f"{place} is not the file that its manifest names: expected {entry.size_bytes} bytes with sha256 "
+            f"{entry.sha256}, found {error.found.size_bytes} with {error.found.sha256}; nothing of it was kept"
+        ) from error
     except list_failures() as error:
+        if get_code(error) in NOT_THERE:
+            raise CloudError(
+                f"{place} is not there, although its bundle's manifest names it; delete the bundle and push it again"
+            ) from error
         raise translate_failure(error, bucket=transfers.bucket, key=key) from error
-
-
-def _describe_mismatch(transfers: _Transfers, key: str, entry: FileEntry, found: LocalFile) -> CloudError:
-    return CloudError(
-        f"s3://{transfers.bucket}/{key} is not the file that its manifest names: expected {entry.size_bytes} bytes "
-        f"with sha256 {entry.sha256}, found {found.size_bytes} with {found.sha256}; nothing was written"
-    )
 
 
 class _Counter:
@@ -201,8 +214,8 @@ class _Counter:
                 self._progress(self._bytes_done, self._bytes_total)
 
     @contextmanager
-    def count_attempt(self, size_bytes: int) -> Iterator[_Attempt]:
-        attempt = _Attempt(self, size_bytes)
+    def count_attempt(self) -> Iterator[_Attempt]:
+        attempt = _Attempt(self)
         try:
             yield attempt
         except BaseException:
@@ -211,15 +224,11 @@ class _Counter:
 
 
 class _Attempt:
-    """What s3transfer calls a subscriber: is told the size of a transfer, and tells its progress."""
+    """What s3transfer calls a subscriber: is told of every piece that went over."""
 
-    def __init__(self, counter: _Counter, size_bytes: int) -> None:
+    def __init__(self, counter: _Counter) -> None:
         self._counter = counter
-        self._size_bytes = size_bytes
         self.bytes_done = 0
-
-    def on_queued(self, future: Any, **_: Any) -> None:
-        future.meta.provide_transfer_size(self._size_bytes)  # so that a small file is asked for whole
 
     def on_progress(self, bytes_transferred: int, **_: Any) -> None:
         self.bytes_done += bytes_transferred

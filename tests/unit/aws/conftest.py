@@ -1,12 +1,15 @@
 """An S3 server on this machine, and credentials that open nothing else."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
-from ghostpen.aws.s3 import ObjectStore, S3Location, make_client
+from ghostpen.aws.s3 import ATTEMPTS, ObjectStore, S3Location, make_client
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.settings import build_settings
 
@@ -73,3 +76,30 @@ def deploy_config() -> DeployConfig:
             "limits": {"max_runtime_s": 3600},
         },
     )
+
+
+@pytest.fixture
+def spoil(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FaultyS3]]:
+    """Return a function that puts faults between boto3 and the server: the test says into which calls."""
+    with ExitStack() as stack:
+
+        def start(choose: Callable[[Call], Fault | None]) -> FaultyS3:
+            server = stack.enter_context(FaultyS3(s3_server, choose))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def open_store(bucket: str) -> Callable[..., ObjectStore]:
+    """Return a function that looks into the bucket through whatever lies between, without pauses between tries."""
+    clients: dict[tuple[str, int], Any] = {}
+
+    def look(*, attempts: int = ATTEMPTS) -> ObjectStore:
+        key = (os.environ["AWS_ENDPOINT_URL"], attempts)
+        if key not in clients:
+            clients[key] = make_client(attempts=attempts)
+        return ObjectStore(clients[key], S3Location(bucket, "ghost/pen"), sleep=lambda _: None)
+
+    return look
