@@ -16,15 +16,16 @@ from datetime import datetime
 
 from ghostpen.aws.clients import Clients
 from ghostpen.aws.ending import STOPS, Ending
-from ghostpen.aws.facts import Request
+from ghostpen.aws.facts import Request, read_facts
 from ghostpen.aws.outcome import DeployOutcome
-from ghostpen.aws.plan import DeployPlan
+from ghostpen.aws.plan import DeployPlan, plan_deploy
+from ghostpen.aws.preflight import compute_problems, find_rival
 from ghostpen.aws.s3 import ObjectStore, parse_location
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.aws.steps import Steps
 from ghostpen.aws.stopping import Stopping, StopRequested, make_interrupted
 from ghostpen.aws.waiting import Waiting, read_clock
-from ghostpen.errors import GhostpenError, ShutdownNotConfirmedError
+from ghostpen.errors import ConfigError, GhostpenError, ShutdownNotConfirmedError
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,24 @@ class Tools:
             CloudError: it is no place in S3.
         """
         return ObjectStore(self.clients.s3, parse_location(config.storage.uri), sleep=self.sleep)
+
+
+def prepare_deploy(config: DeployConfig, request: Request, *, tools: Tools) -> DeployPlan:
+    """Look at everything that decides, and plan. Changes nothing.
+
+    Raises:
+        ActiveRunError: something else holds the group.
+        ConfigError: something stands against it: one message for all of that.
+        CloudError: a refusal, or no answer.
+    """
+    facts = read_facts(tools.clients, config, request, store=tools.open_store(config))
+    if (rival := find_rival(facts, config, request)) is not None:
+        raise rival
+    if problems := compute_problems(facts, config, request):
+        raise ConfigError("; ".join(problems))
+    for note in facts.notes:
+        tools.report(note)
+    return plan_deploy(facts, config, request, now=tools.clock())
 
 
 def execute_deploy(
