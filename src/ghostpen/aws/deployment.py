@@ -56,7 +56,9 @@ def prepare_deploy(config: DeployConfig, request: Request, *, tools: Tools) -> D
         ConfigError: something stands against it: one message for all of that.
         CloudError: a refusal, or no answer.
     """
-    facts = read_facts(tools.clients, config, request, store=tools.open_store(config))
+    store = tools.open_store(config)
+    waiting = Waiting(config.timeouts.poll_s, tools.clock, tools.sleep)
+    facts = waiting.insist(lambda: read_facts(tools.clients, config, request, store=store))
     if (rival := find_rival(facts, config, request)) is not None:
         raise rival
     if problems := compute_problems(facts, config, request):

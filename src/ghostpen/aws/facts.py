@@ -171,7 +171,10 @@ def _read_types(clients: Clients, group: GroupState, notes: list[str]) -> dict[s
         found: list[Any] = answer["InstanceTypes"]
         return found
 
-    found = (_try_to_read(read, notes) or []) if group.types else []
+    found = sorted(
+        (_try_to_read(read, notes) or []) if group.types else [],
+        key=lambda entry: group.types.index(entry["InstanceType"]),
+    )
     quotas: dict[str, float | None] = {}
     for entry in found:
         if (code := _find_quota(entry["InstanceType"], spot=group.spot)) is not None and code not in quotas:

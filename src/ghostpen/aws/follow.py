@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NoReturn
 
 from ghostpen.aws.fleet import Fleet, read_machine
-from ghostpen.aws.handover import Handover, InstanceStatus, read_status
+from ghostpen.aws.handover import STATUS_NAME, Handover, InstanceStatus, locate, read_status
 from ghostpen.aws.logs import LogReader
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.aws.waiting import DeadlineError, Waiting
@@ -58,8 +58,8 @@ class Watch:
         if self.read_lifecycle() != "there":
             self.explain_loss()
 
-    def explain_loss(self) -> NoReturn:
-        """Say why it is gone, as far as AWS tells.
+    def explain_loss(self, remark: str = "") -> NoReturn:
+        """Say why it is gone, as far as AWS tells, and what else is remarkable.
 
         Raises:
             SpotInterruptionError, InstanceLostError: always one of them.
@@ -72,9 +72,8 @@ class Watch:
         if machine is not None and machine.state_reason in _SPOT_REASONS:
             raise SpotInterruptionError(f"AWS took the spot instance {self.instance_id} back; {_GO_ON}")
         cause = next((cause for cause in causes if "taken out of service" in cause or "not known" in cause), "")
-        raise InstanceLostError(
-            f"instance {self.instance_id} was gone before the run was over{f' ({cause})' if cause else ''}; {_GO_ON}"
-        )
+        because = f" ({'; '.join(part for part in (cause, remark) if part)})" if cause or remark else ""
+        raise InstanceLostError(f"instance {self.instance_id} was gone before the run was over{because}; {_GO_ON}")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ class Follower:
                 last = self._read_status()
                 if last is not None and last.has_ended:
                     return _Seen(last)
-                self._watch.explain_loss()
+                place = f"{self._store.location}/{locate(self._run_id, STATUS_NAME)}"
+                self._watch.explain_loss("" if self._phase else f"it never wrote {place}: may its role s3:PutObject?")
             return _Seen(None) if let_go_at is not None and waiting.clock() >= let_go_at else None
 
         try:

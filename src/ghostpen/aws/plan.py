@@ -74,17 +74,21 @@ def plan_deploy(facts: Facts, config: DeployConfig, request: Request, *, now: da
 
 def _plan_under_way(facts: Facts, known: Handover, *, busy: bool) -> tuple[Step, ...] | None:
     """Plan how to go on with what an earlier deployment of the run has begun; None where nothing is left of it."""
-    status = facts.status if facts.status and facts.status.handover_id == known.handover_id else None
-    staying = {member.instance_id for member in facts.group.instances if not member.is_leaving}
+    up = facts.group.desired > 0  # else what is listed is on its way out
+    if known.over or (known.mode == "smoke" and not up):
+        return None
     if known.mode == "smoke":
-        return (Step.WAIT_INSTANCE, Step.WAIT_ONLINE, Step.SMOKE) if staying or facts.group.desired else None
-    if status is not None and (status.instance_id in staying or (status.has_ended and busy)):
+        return (Step.WAIT_INSTANCE, Step.WAIT_ONLINE, Step.SMOKE)
+    status = facts.status if facts.status and facts.status.handover_id == known.handover_id else None
+    if status is not None and status.has_ended and (busy or status.reason == "completed"):
+        return (Step.FOLLOW, Step.VERIFY)  # it has come to its end while nobody looked
+    if (
+        status is not None
+        and up
+        and any(member.instance_id == status.instance_id for member in facts.group.instances)
+    ):
         return (Step.FOLLOW, Step.VERIFY)
-    if status is not None and status.reason == "completed":
-        return (Step.FOLLOW, Step.VERIFY)  # it has finished while nobody looked
-    if staying or facts.group.desired:
-        return (Step.WAIT_INSTANCE, Step.WAIT_ONLINE, Step.SMOKE, *RUN)
-    return None
+    return (Step.WAIT_INSTANCE, Step.WAIT_ONLINE, Step.SMOKE, *RUN) if up else None
 
 
 def render_plan(plan: DeployPlan, config: DeployConfig, request: Request) -> list[str]:

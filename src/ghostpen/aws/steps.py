@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from ghostpen.aws.claim import claim_group
@@ -23,6 +24,7 @@ from ghostpen.aws.handover import (
     EXIT_START,
     SCRIPT_NAME,
     SETTINGS_NAME,
+    InstanceStatus,
     compute_sums,
     locate,
     read_script,
@@ -44,12 +46,13 @@ from ghostpen.errors import (
     DeployError,
     GpuSmokeError,
     ImagePullError,
+    InstanceLostError,
     InstanceNeverOnlineError,
     ResultsMissingError,
+    SpotInterruptionError,
     StartFailedError,
 )
 
-SCALE_UP_S = 120.0  # for AWS to take the call
 VERIFY_S = 300.0  # for S3 to answer
 
 
@@ -126,9 +129,8 @@ class Steps:
         self._marks.holds = False
 
     def _claim(self) -> None:
-        at = self._plan.guards.compute_action(self._waiting.clock(), first=True)
         self.course.armed_at = claim_group(
-            self._fleet, self._store, self._plan, run_id=self._request.run_id, at=at, marks=self._marks
+            self._fleet, self._store, self._waiting, plan=self._plan, run_id=self._request.run_id, marks=self._marks
         )
         self._report(f"armed: group {self._fleet.group} goes to 0 at {self.course.armed_at:%Y-%m-%d %H:%M:%S} UTC")
 
@@ -143,26 +145,20 @@ class Steps:
         if request.run_config is not None:
             contents[CONFIG_NAME] = request.run_config
         for name, content in contents.items():
-            self._store.write_object(locate(request.run_id, name), content)
+            self._waiting.insist(partial(self._store.write_object, locate(request.run_id, name), content))
         self._put_secrets()
 
     def _put_secrets(self) -> None:
-        assert self.course.armed_at is not None
+        end = self.course.armed_at
+        assert end is not None
         secrets = Secrets(self._clients.ssm, self._config.secrets.path, self._request.run_id)
-        secrets.put(self._request.secrets, expires_at=self.course.armed_at)
+        self._waiting.insist(lambda: secrets.put(self._request.secrets, expires_at=end))
 
     def _scale_up(self) -> None:
-        self.course.known_activities = frozenset(entry.activity_id for entry in self._fleet.read_activities())
+        activities = self._waiting.insist(self._fleet.read_activities)
+        self.course.known_activities = frozenset(activity.activity_id for activity in activities)
         self._marks.holds = True
-
-        def ask() -> bool:
-            self._fleet.set_desired(1)
-            return True
-
-        try:
-            self._waiting.wait_for(ask, limit_s=SCALE_UP_S)
-        except DeadlineError as error:
-            raise error.trouble or error from error
+        self._waiting.insist(lambda: self._fleet.set_desired(1))
 
     def _wait_for_instance(self) -> None:
         member = self._fleet.wait_for_instance(
@@ -188,6 +184,10 @@ class Steps:
         limit_s = self._config.timeouts.smoke_s
         result = self._run_command("smoke", timeout_s=limit_s)
         if result.end == "timed out":
+            if not self._waiting.insist(self._make_remote().is_online):
+                raise InstanceNeverOnlineError(
+                    f"instance {self.course.instance_id}: its SSM agent fell silent during the GPU smoke test"
+                )
             raise GpuSmokeError(f"the GPU smoke test on {self.course.instance_id} did not end within {limit_s} s")
         self._check_result(result, otherwise=GpuSmokeError)
         self._report(f"GPU smoke test passed: {_quote(result)}")
@@ -195,15 +195,22 @@ class Steps:
     def _take_over_files(self) -> None:
         """Go on with what an earlier deployment has put into S3; only the secrets may be gone."""
         names = (SCRIPT_NAME, SETTINGS_NAME)
-        contents = {name: self._store.read_object(locate(self._request.run_id, name)) for name in names}
+        read = self._store.read_object
+        contents = {name: self._waiting.insist(partial(read, locate(self._request.run_id, name))) for name in names}
         self.course.sums = compute_sums({name: content or b"" for name, content in contents.items()})
         self._put_secrets()
 
     def _start(self) -> None:
         # From now on the run's own time counts, which is shorter than the whole start might have taken.
         at = self._plan.guards.compute_action(self._waiting.clock(), first=False)
-        self.course.armed_at = self._fleet.arm(self._request.run_id, at)
-        result = self._run_command("start", timeout_s=self._config.timeouts.start_s)
+        self.course.armed_at = self._waiting.insist(lambda: self._fleet.arm(self._request.run_id, at))
+        try:
+            result = self._run_command("start", timeout_s=self._config.timeouts.start_s)
+        except (InstanceLostError, SpotInterruptionError):
+            status = self._waiting.insist(lambda: read_status(self._store, self._request.run_id))
+            if status is not None and status.has_ended and self._is_ours(status):
+                return  # it was over before the command's result was read; `_follow` says how
+            raise
         if result.end == "timed out":
             raise StartFailedError(
                 f"the command that starts the run on {self.course.instance_id} did not end in time"
@@ -233,11 +240,16 @@ class Steps:
         elif (error := explain_end(status)) is not None:
             raise error
 
+    def _is_ours(self, status: InstanceStatus) -> bool:
+        ours = (self._plan.handover.handover_id, self.course.instance_id)
+        return (status.handover_id, status.instance_id) == ours
+
     def _find_instance_of_status(self) -> None:
         """Find the instance that an earlier deployment of this run has started it on."""
-        status = read_status(self._store, self._request.run_id)
+        status = self._waiting.insist(lambda: read_status(self._store, self._request.run_id))
         name = status.instance_id if status else ""
-        members = {member.instance_id: member for member in self._fleet.read_group().instances}
+        group = self._waiting.insist(self._fleet.read_group)
+        members = {member.instance_id: member for member in group.instances}
         self._meet(members.get(name) or Member(name, "", "", "", "", protected=False))
 
     def _verify(self) -> None:
