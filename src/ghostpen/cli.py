@@ -75,6 +75,13 @@ SetOption = Annotated[
 ]
 
 
+class RunMode(enum.Enum):
+    """What `run` does."""
+
+    train = "train"
+    test = "test"
+
+
 class ExportTo(enum.Enum):
     """What `export` writes."""
 
@@ -210,6 +217,40 @@ def test(
     from ghostpen.evaluation.run import test_run
 
     test_run(run_config, console=_make_console())
+
+
+@app.command()
+def run(
+    mode: Annotated[RunMode, typer.Option(help="What to do.")],
+    config: Annotated[str, typer.Option(metavar="FILE", help="The run's settings: a TOML file, or s3://BUCKET/KEY.")],
+    overrides: SetOption = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The run to go on with, or to test; made up for a new training."),
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to work in; work/RUN_ID if left out.")
+    ] = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU.")
+    ] = None,
+    control: Annotated[
+        bool, typer.Option(help="Train the control, too, which a test needs, where the data have other authors.")
+    ] = True,
+) -> None:
+    """Do the container's job: bring the data from S3, train or test, and put everything back, whatever happens."""
+    from ghostpen.container.run import run_command
+
+    run_command(
+        mode.value,
+        config=config,
+        overrides=overrides or (),
+        run_id=run_id,
+        work=work,
+        processes=processes,
+        with_control=control,
+        environ=os.environ,
+    )
 
 
 @app.command()
