@@ -12,7 +12,7 @@ from ghostpen.config import load_run_config
 from ghostpen.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+CONFIGS = sorted(set((ROOT / "configs").glob("*.toml")) - {ROOT / "configs/deploy.example.toml"})  # another root
 
 
 def read_commented_settings(path: Path) -> set[str]:
