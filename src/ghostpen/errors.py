@@ -27,7 +27,7 @@ Drawn here once::
     │   ├── ActiveRunError             30    another run holds the group
     │   ├── InstanceLostError          31    the instance was gone before the run was over
     │   └── StartFailedError           32    the command that starts the run failed on the instance
-    ├── JobFailed               2    what `ghostpen run` started has failed; leaves with the exit code of that
+    ├── JobFailed               1    what `ghostpen run` started has failed; leaves with the exit code of that
     └── Interrupted           130    Ctrl-C; a checkpoint was written, a deployment let its GPU go
         └── Terminated        143    SIGTERM; the same
 
@@ -196,6 +196,8 @@ class StartFailedError(DeployError):
 
 class JobFailed(GhostpenError):
     """Say how the training or test that `ghostpen run` started has failed; its exit code is handed on."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         """Take the exit code of the process that failed."""
