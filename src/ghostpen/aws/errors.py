@@ -126,7 +126,10 @@ def _translate_refusal(error: Any, *, bucket: str, key: str) -> CloudError:
 
 def _name_right(operation: str) -> str:
     if operation in _WRITES:
-        return "the credentials in use need s3:PutObject and s3:AbortMultipartUpload on it"
+        return (
+            "the credentials in use need s3:PutObject and s3:AbortMultipartUpload on it, and for a checkpoint "
+            "s3:PutObjectTagging"
+        )
     if operation in _LISTS:
         return "the credentials in use need s3:ListBucket on the bucket, at least for this prefix"
     return (

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ghostpen.aws.bundle import list_bundles, pull_bundle, push_bundle, read_bundle
 from ghostpen.aws.s3 import ObjectStore
@@ -16,6 +18,8 @@ from ghostpen.errors import CloudError, ConfigError, DataError, JobFailed
 
 MakeJob = Callable[..., Job]
 Do = Callable[..., None]
+
+TEMPLATE = Path(__file__).parents[3] / "infra/ghostpen.yaml"
 
 
 def list_names(store: ObjectStore, name: str) -> set[str]:
@@ -67,6 +71,29 @@ def test_training_leaves_results_checkpoints_log_and_outcome(
     status = read_status(store)
     assert (status["phase"], status["outcome"], status["step"]) == ("ended", "finished", 2)  # the control's
     assert not (tmp_path / "work/.staged/author").exists() or not any((tmp_path / "work/.staged/author").iterdir())
+
+
+@pytest.mark.usefixtures("data")
+def test_checkpoints_alone_are_tagged_for_the_lifecycle_rule_of_the_bucket(
+    store: ObjectStore, bucket: Any, make_job: MakeJob, do: Do
+) -> None:
+    do(make_job(), ["checkpoint", 2], ["finish"])
+
+    template = yaml.safe_load(re.sub(r"!\w+", "", TEMPLATE.read_text(encoding="utf-8")))
+    rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    wanted = [filter for rule in rules for filter in rule.get("TagFilters", ())]
+    assert len(wanted) == 1
+    tags = {
+        item.key.removeprefix("some/where/"): store.client.get_object_tagging(Bucket=bucket.name, Key=item.key)[
+            "TagSet"
+        ]
+        for item in bucket.objects.all()
+    }
+    assert {key for key, tag in tags.items() if tag} == {
+        key for key in tags if "/checkpoint-" in key.partition("/files/")[0]
+    }
+    assert [tag for tag in tags.values() if tag and tag != wanted] == []
+    assert any(tags.values())
 
 
 @pytest.mark.usefixtures("data")
