@@ -89,7 +89,10 @@ class Attempt:
         self._run_child(AUTHOR, on_tick=lambda: None)
         self._enter("pushing results")
         folder = self.job.locate(AUTHOR)
-        self._push_numbered(self.job.names.tests, {name: folder / name for name in _REPORT}, first=1)
+        try:
+            self._push_numbered(self.job.names.tests, {name: folder / name for name in _REPORT}, first=1)
+        except CloudError as error:
+            raise CloudError(f"{error.message}; the report is in {folder}") from error
 
     def send_rest(self) -> str | None:
         """Wait for what is on its way to S3; returns in words what is not there, or None."""
@@ -103,7 +106,8 @@ class Attempt:
         if not needed:
             return None
         titles = ", ".join(upload.title for upload in needed)
-        return f"not in S3: {titles}; they are in {self.job.work}, and the same command goes on there"
+        why = f" ({self.uploads.last_error})" if self.uploads.last_error else ""
+        return f"not in S3: {titles}{why}; they are in {self.job.work}, and the same command goes on there"
 
     def record_end(self, failure: BaseException | None, *, ended_at: datetime) -> None:
         """Write down how it ended, in the work folder and in S3.

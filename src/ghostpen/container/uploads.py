@@ -43,6 +43,7 @@ class Uploads:
         self._failed: list[Upload] = []
         self._running: list[Upload] = []
         self._newest_first = False
+        self.last_error: str | None = None
         self._changed = threading.Condition()
         self._start()
 
@@ -97,6 +98,7 @@ class Uploads:
                 self._push(upload)
                 is_there = True
             except CloudError as error:
+                self.last_error = error.message
                 self._warn(f"warning: not yet in S3: {upload.title}: {error.message}")
             finally:  # also after a bug, which threading shows with its traceback: nobody waits for it in vain
                 with self._changed:

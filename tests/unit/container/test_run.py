@@ -389,7 +389,7 @@ def test_s3_that_is_gone_at_the_end_leaves_the_results_here_and_says_where(
         do(job, ["finish"], store=GoneStore(store.client, store.location))
 
     assert caught.value.message == (
-        "not in S3: results of the author, results of the control; "
+        "not in S3: results of the author, results of the control (s3://container/some/where did not answer); "
         f"they are in {job.work}, and the same command goes on there"
     )
     shown = capfd.readouterr().out  # the control was trained all the same
