@@ -154,7 +154,9 @@ def test_deploy_shows_what_the_container_writes_and_hides_the_secret(place: Plac
     assert "| train persuasion, with a key: ***" in done.stdout, done.stdout + done.stderr
     told = done.stdout + done.stderr + place.read("output") + place.read("summary")
     assert SECRET not in told
-    assert place.server.simulator.find_in_requests(SECRET) == []
+    # This program tells its secret, which `ghostpen run` does not: docker sends what it writes to CloudWatch.
+    found = {request.name for request in place.server.simulator.find_in_requests(SECRET)}
+    assert found == {"logs:PutLogEvents"}
 
 
 def test_deploy_of_a_container_that_fails_has_its_code_and_its_last_lines(place: Place) -> None:
