@@ -161,6 +161,10 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="wandb, tensorboard or none: short for --set tracking.tracker=NAME."),
     ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of a new run, in Weights & Biases too; made up if left out."),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
@@ -182,7 +186,7 @@ def train(
 
     with join_ranks(place) as ranks:
         console = _make_console(quiet=not ranks.is_first)
-        train_run(run_config, control=control, resume=resume, console=console, ranks=ranks)
+        train_run(run_config, control=control, resume=resume, console=console, run_id=run_id, ranks=ranks)
 
 
 @app.command()

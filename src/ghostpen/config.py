@@ -6,6 +6,7 @@ paths, names and authors have none.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ghostpen.errors import ConfigError
-from ghostpen.settings import Root, Section, apply_overrides, build_settings, read_toml
+from ghostpen.settings import Root, Section, apply_overrides, build_settings, parse_toml, read_toml
 
 # TOML has no paths: a string is taken for one, everything else stays strict.
 FilePath = Annotated[Path, Field(strict=False)]
@@ -230,6 +231,23 @@ class OutputConfig(Section):
     dir: FilePath = Field(default=Path("runs"), description="The folder that holds one folder per run.")
 
 
+class StorageConfig(Section):
+    """Say where in S3 `ghostpen run` finds data and leaves results. No other verb looks at it."""
+
+    uri: str | None = Field(
+        default=None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$",
+        json_schema_extra={"write": "write s3://BUCKET/PREFIX"},
+        description="s3://BUCKET/PREFIX: the data lie below it in data/, and all of a run goes to runs/RUN_ID/.",
+    )
+    grace_s: float = Field(
+        default=90.0,
+        gt=0,
+        description="Seconds from SIGTERM to the end, in which the last checkpoint is written and uploaded; "
+        "whoever sends the signal (docker stop -t) must wait longer.",
+    )
+
+
 class RunConfig(Root):
     """Hold every setting of a run; it is saved in the run's manifest."""
 
@@ -245,6 +263,7 @@ class RunConfig(Root):
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
     output: OutputConfig = OutputConfig()
+    storage: StorageConfig = StorageConfig()
 
     @property
     def run_dir(self) -> Path:
@@ -260,9 +279,21 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file can't be read, or a setting is unknown, missing or wrong.
     """
-    values = read_toml(path)
+    return _build_overridden(read_toml(path), overrides, where=str(path))
+
+
+def parse_run_config(content: bytes, overrides: Sequence[str] = (), *, where: str) -> RunConfig:
+    """Read a run's settings from the content of a TOML file, wherever it came from, as `load_run_config` does.
+
+    Raises:
+        ConfigError: it is not TOML, or a setting is unknown, missing or wrong.
+    """
+    return _build_overridden(parse_toml(content, where=where), overrides, where=where)
+
+
+def _build_overridden(values: dict[str, Any], overrides: Sequence[str], *, where: str) -> RunConfig:
     apply_overrides(values, overrides, root=RunConfig)
-    return build_run_config(values, where=str(path), overrides=overrides)
+    return build_run_config(values, where=where, overrides=overrides)
 
 
 def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, model: str) -> RunConfig:
@@ -288,6 +319,23 @@ def build_run_config(values: Mapping[str, Any], *, where: str = "config", overri
         ConfigError: a setting is unknown, missing or wrong.
     """
     return build_settings(RunConfig, values, where=where, overrides=overrides)
+
+
+def check_run_id(run_id: str) -> str:
+    """Return a run id that S3, file systems and trackers all take.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", run_id):
+        raise ConfigError(f'--run-id is "{run_id[:100]}": use 1 to 64 of a-z, 0-9 and hyphens')
+    return run_id
+
+
+def select_decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a config, as JSON, what changes no result: where texts and runs lie, and who is told of them."""
+    decisive = {key: value for key, value in settings.items() if key not in ("tracking", "storage", "output")}
+    return decisive | {"data": {key: value for key, value in decisive.get("data", {}).items() if key != "dir"}}
 
 
 def load_saved_config(run_dir: Path) -> RunConfig:

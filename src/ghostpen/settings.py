@@ -69,17 +69,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it is not there, can't be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such config file; configs/ holds examples") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path}: is a folder; name a TOML file in it") from error
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    return parse_toml(content, where=str(path))
+
+
+def parse_toml(content: bytes, *, where: str) -> dict[str, Any]:
+    """Read the content of a file of settings; `where` names it in an error.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text; a config is a TOML file") from error
+        raise ConfigError(f"{where}: is not UTF-8 text; a config is a TOML file") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not valid TOML: {error}") from error
+        raise ConfigError(f"{where}: is not valid TOML: {error}") from error
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str], *, root: type[Root]) -> None:

@@ -25,6 +25,8 @@ HEAVY = {
     "matplotlib",
     "numpy",
     "pydantic",
+    "boto3",
+    "botocore",
 }
 
 SMALLEST = '[model]\nname = "embedded:tiny"\n[train]\nmax_steps = 1\n'
@@ -43,14 +45,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
-    verbs = ["prepare", "train", "test", "write", "export", "inspect"]
+    verbs = ["prepare", "train", "test", "write", "export", "inspect", "pull", "data"]
     shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]
     assert shown == verbs
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "test", "write", "export", "inspect"])
+@pytest.mark.parametrize(
+    "verb", ["prepare", "train", "test", "write", "export", "inspect", "pull", "data", "data push"]
+)
 def test_help_of_each_verb_works(verb: str) -> None:
-    result = CliRunner().invoke(app, [verb, "--help"])
+    result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert f"ghostpen {verb}" in result.stdout.replace("root", "ghostpen")
 

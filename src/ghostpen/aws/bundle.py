@@ -41,6 +41,8 @@ def push_bundle(
 
     Args:
         info: what readers are to know of it, as JSON. progress: see transfer.Progress; called from any thread.
+        deadline_s: of the files' transfer. It ends up to 50 seconds later where S3 is silent just then: a call
+            that has begun is waited for (READ_TIMEOUT_S, and botocore's pause).
 
     Raises:
         BundleExistsError: a complete bundle of other files stands there; nothing of it was changed.

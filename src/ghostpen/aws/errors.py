@@ -56,8 +56,9 @@ def list_failures() -> tuple[type[Exception], ...]:
 
 def get_code(error: Any) -> str | None:
     """Give AWS's code of a refusal; None where AWS did not answer."""
-    code: str | None = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return code
+    from botocore.exceptions import ClientError
+
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else None
 
 
 def is_passing(error: Exception) -> bool:

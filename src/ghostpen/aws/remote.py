@@ -58,12 +58,7 @@ class Remote:
 
         def look() -> bool | None:
             check()
-            filters = [{"Key": "InstanceIds", "Values": [self.instance_id]}]
-            with self._translated():
-                answer = self._client.describe_instance_information(Filters=filters)
-            return (
-                True if any(entry["PingStatus"] == "Online" for entry in answer["InstanceInformationList"]) else None
-            )
+            return self.is_online() or None
 
         try:
             self._waiting.wait_for(look, limit_s=limit_s)
@@ -73,6 +68,17 @@ class Remote:
                 "instance needs the agent, a role with AmazonSSMManagedInstanceCore, and a way to SSM (internet or "
                 "endpoints)"
             ) from error
+
+    def is_online(self) -> bool:
+        """Say whether SSM has heard of the agent in the last minutes.
+
+        Raises:
+            CloudError: a refusal, or no answer.
+        """
+        filters = [{"Key": "InstanceIds", "Values": [self.instance_id]}]
+        with self._translated():
+            answer = self._client.describe_instance_information(Filters=filters)
+        return any(entry["PingStatus"] == "Online" for entry in answer["InstanceInformationList"])
 
     def run_command(self, script: str, *, timeout_s: int, comment: str, check: Callable[[], None]) -> CommandResult:
         """Run a shell script as root, and wait for its end.

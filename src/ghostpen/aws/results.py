@@ -11,9 +11,9 @@ from typing import Any
 
 from ghostpen.aws.bundle import list_bundles, read_bundle
 from ghostpen.aws.handover import Mode
-from ghostpen.aws.manifest import BundleManifest
+from ghostpen.aws.manifest import MANIFEST_NAME, BundleManifest
 from ghostpen.aws.s3 import ObjectStore
-from ghostpen.errors import ResultsMissingError
+from ghostpen.errors import CloudError, ResultsMissingError
 
 DATA = "data"
 CONTRAST_FILE = "contrast_train.jsonl"  # with it, a control is trained, too
@@ -84,21 +84,25 @@ def _list_roles(control: bool) -> tuple[str, ...]:
 
 
 def _verify_bundle(store: ObjectStore, name: str) -> BundleManifest:
-    manifest = read_bundle(store, name)
-    if manifest is None:
+    place = f"{store.location}/{name}"
+    again = "delete it and deploy again with the same --run-id, which goes on from the newest checkpoint"
+    content = store.read_object(f"{name}/{MANIFEST_NAME}")
+    if content is None:
         raise ResultsMissingError(
-            f"{store.location}/{name} holds no complete bundle, although the container left well; its log is in "
-            f"{store.location}/{name.partition('/results')[0]}/attempts; the same --run-id goes on from the newest "
-            "checkpoint"
+            f"{place} holds no complete bundle, although the container left well; its log is in "
+            f"{store.location}/{name.partition('/results')[0]}/attempts; {again}"
         )
+    try:
+        manifest = BundleManifest.from_json(content, where=place)
+    except CloudError as error:
+        raise ResultsMissingError(error.message) from error
     there = store.list_objects(f"{name}/{manifest.folder}")
     wrong = [entry for entry in manifest.files if there.get(entry.path) != entry.size_bytes]
     if wrong:
-        found = there.get(wrong[0].path)
+        found = there.get(wrong[0].path, "none")
         raise ResultsMissingError(
-            f"{store.location}/{name}: {len(wrong)} of {len(manifest.files)} files are not as its manifest says, such "
-            f"as {wrong[0].path}: {wrong[0].size_bytes} bytes, found {'none' if found is None else found}; delete the "
-            "bundle and deploy again with the same --run-id"
+            f"{place}: {len(wrong)} of {len(manifest.files)} files are not as its manifest says, such as "
+            f"{wrong[0].path}: {wrong[0].size_bytes} bytes, found {found}; {again}"
         )
     return manifest
 

@@ -7,7 +7,7 @@ else: no command, no file on a disk, no log. Each parameter also has an end of i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,6 @@ from ghostpen.errors import ConfigError
 
 MAX_VALUE_BYTES = 8192  # of an advanced parameter; only these can end by themselves
 _DELETED_AT_ONCE = 10  # so many names DeleteParameters takes
-_SHORTEST = 6  # shorter values are words that a line may hold for other reasons
 
 
 def collect_values(names: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -30,8 +29,8 @@ def collect_values(names: Sequence[str], environ: Mapping[str, str]) -> dict[str
         value = environ.get(name, "")
         if not value:
             problems.append(f"{name} is not set in the environment")
-        elif set(value) & {"\n", "\r", "\0"}:
-            problems.append(f"{name} holds a line break")
+        elif not value.isprintable():
+            problems.append(f"{name} holds a line break or a control character")
         elif len(value.encode()) > MAX_VALUE_BYTES:
             problems.append(f"{name} is longer than {MAX_VALUE_BYTES} bytes")
     if problems:
@@ -40,14 +39,6 @@ def collect_values(names: Sequence[str], environ: Mapping[str, str]) -> dict[str
             "or take it out of secrets.names"
         )
     return {name: environ[name] for name in names}
-
-
-def redact(text: str, values: Iterable[str]) -> str:
-    """Take secrets out of a text that a person will see."""
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= _SHORTEST:
-            text = text.replace(value, "***")
-    return text
 
 
 class Secrets:

@@ -24,7 +24,7 @@ from ghostpen.aws.manifest import FileEntry
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.errors import CloudError
 
-PART_BYTES = 16 * 2**20  # of a file of that size or more; S3 takes 10,000 parts of one
+PART_BYTES = 8 * 2**20  # of a file of that size or more; boto3's own default
 REQUESTS_AT_ONCE = 10
 FILES_AT_ONCE = 8  # so many small ones, and so many threads that hash
 BLOCK_BYTES = 2**20
@@ -148,7 +148,8 @@ class _DamagedError(Exception):
 def _download_file(transfers: _Transfers, key: str, entry: FileEntry, folder: Path, counter: _Counter) -> None:
     """Bring one file in place, or leave nothing."""
     path = folder / entry.path
-    part = path.with_name(f".{path.name}.part")
+    # The hash keeps it apart from a file of the bundle that is itself what an atomic write left, such as .NAME.part.
+    part = path.with_name(f".{path.name}.{entry.sha256[:8]}.part")
     try:
         if path.is_file() and path.stat().st_size == entry.size_bytes and hash_file(path).sha256 == entry.sha256:
             counter.add(entry.size_bytes)

@@ -14,7 +14,9 @@ from typing import TypeVar
 
 from ghostpen.errors import CloudError
 
+INSIST_S = 120.0  # beside the tries of botocore
 Seen = TypeVar("Seen")
+Done = TypeVar("Done")
 
 
 def read_clock() -> datetime:
@@ -61,3 +63,15 @@ class Waiting:
             if left_s <= 0:
                 raise DeadlineError(trouble) from trouble
             self.sleep(min(self.poll_s, left_s))
+
+    def insist(self, call: Callable[[], Done], *, limit_s: float = INSIST_S) -> Done:
+        """Do what may be done twice, and again after a failure that may pass.
+
+        Raises:
+            CloudError: it failed for good, or for `limit_s` seconds.
+        """
+        try:
+            (done,) = self.wait_for(lambda: (call(),), limit_s=limit_s)
+        except DeadlineError as error:
+            raise error.trouble or error from error
+        return done

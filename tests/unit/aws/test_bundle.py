@@ -132,6 +132,17 @@ def test_pull_leaves_what_matches_and_mends_what_does_not(store: ObjectStore, tm
     assert there["a.txt"].stat().st_ino == kept
 
 
+def test_file_that_is_called_like_an_unfinished_one_takes_no_other_s_place(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    contents = {"a.txt": b"one" * 1000, ".a.txt.part": b"o", "..a.txt.part.part": b"oo"}
+    push_bundle(store, "a", write_files(tmp_path / "here", contents), info={})
+
+    pull_bundle(store, "a", tmp_path / "there")
+
+    assert read_files(tmp_path / "there") == contents
+
+
 def test_progress_ends_with_all_bytes(store: ObjectStore, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     files = write_files(tmp_path / "here", CONTENTS)

@@ -128,6 +128,7 @@ def test_download_that_is_spoiled_once_is_whole_in_the_end(
     ("fault", "message"),
     [
         (Fault.DROP_ANSWER, "s3://models did not answer: "),
+        (Fault.LOSE_ANSWER, "s3://models did not answer: Connection was closed before we received a valid response"),
         (Fault.SHORTEN_ANSWER, "small.txt is not the file that its manifest names: expected 7 bytes"),
         (Fault.INTERNAL_ERROR, "small.txt could not be read: S3 answered InternalError; try again later"),
         (Fault.ACCESS_DENIED, "small.txt: access denied; the credentials in use need s3:GetObject on it"),
