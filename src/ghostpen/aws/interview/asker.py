@@ -34,6 +34,8 @@ class Asker:
         say(question.title, style="bold")
         say(f"  {question.what_for}")
         say(f"  To find it: {question.find}", style="dim")
+        if question.instead:
+            say(f"  {question.instead} may be given in its place", style="dim")
         if item.reason:
             say(f"  Now: {item.reason}", style="yellow")
         choice = "number or value" if proposals else "value"

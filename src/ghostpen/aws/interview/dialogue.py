@@ -70,7 +70,7 @@ def ask_settings(path: Path, *, environ: Mapping[str, str], terminal: Terminal, 
     if not known.planned:
         terminal.say(f"{path} and the environment have all that a deployment needs")
         return known.values
-    terminal.say(f"{len(known.planned)} questions about what only you know. Ctrl-C stops, and can keep the answers.")
+    terminal.say("What only you know is asked now, one thing at a time. Ctrl-C stops, and can keep the answers.")
     changes: dict[str, Any] = {}
     try:
         for item in known.planned:
@@ -121,7 +121,7 @@ def write_answers(path: Path, changes: Mapping[str, Any], terminal: Terminal) ->
 def _stop(path: Path, changes: Mapping[str, Any], terminal: Terminal) -> Interrupted:
     written = False
     if changes:
-        terminal.say(f"\nStopped. There are {len(changes)} answers so far:")
+        terminal.say("\nStopped. The answers so far:")
         try:
             written = write_answers(path, changes, terminal)
         except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from ghostpen.aws.interview.programs import Programs
 from ghostpen.aws.interview.questions import Question, get_value, list_questions
 from ghostpen.aws.settings import LIST_REPOSITORIES, DeployConfig, declare, name_variable
 from ghostpen.errors import CloudError
+from ghostpen.redaction import redact
 from ghostpen.settings import Root, Section, list_settings
 
 WORKFLOWS = Path(".github/workflows")
@@ -160,7 +161,10 @@ class GitHub:
         Raises:
             CloudError: gh did not.
         """
-        self._set(["secret", "set", name, *(["--env", environment] if environment else [])], value)
+        try:
+            self._set(["secret", "set", name, *(["--env", environment] if environment else [])], value)
+        except CloudError as error:
+            raise CloudError(redact(error.message, [value])) from None  # nothing of it in a traceback either
 
     def _list(self, path: str, query: str) -> list[str]:
         whole = f"repos/{self.repository}/{path}"

@@ -99,7 +99,7 @@ class GitHubDialogue:
         for name, value in changes.items():
             github.set_variable(name, value)
             self.done.append(name)
-        self.terminal.say(f"{len(changes)} variables of {github.repository} are set", style="green")
+        self.terminal.say(f"The variables of {github.repository} are set", style="green")
 
     def _set_secrets(self, github: GitHub, names: Sequence[str], *, environment: str) -> None:
         present = github.read_secret_names(environment)

@@ -60,6 +60,5 @@ def print_open(path: Path, *, environ: Mapping[str, str], show: Callable[[str], 
         return
     show(render_open(known.planned, path))
     raise ConfigError(
-        f"{len(open_keys)} settings are open ({', '.join(open_keys)}): run `ghostpen ask` at a terminal, "
-        "or set each where the list says"
+        f"still open: {', '.join(open_keys)}; run `ghostpen ask` at a terminal, or set each where the list says"
     )

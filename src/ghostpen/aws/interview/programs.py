@@ -1,4 +1,4 @@
-"""Running `aws` and `gh`: with a deadline, never at a prompt of their own, and with secrets on stdin alone."""
+"""Running `aws` and `gh`: with a deadline, and never at a prompt of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Programs:
         """Run a program to its end, and return what it wrote to standard output.
 
         Args:
-            stdin: what it reads; never shown.
+            stdin: what it reads.
 
         Raises:
             CloudError: it can't be started, failed, or was not done in time (which is `passing`).
@@ -57,7 +57,7 @@ class Programs:
             output.seek(0)
             if process.returncode != 0:
                 silence = f"exit code {process.returncode}, and no word of why"
-                raise CloudError(f"{name}: {_shorten(errors.read(), secret=stdin) or silence}")
+                raise CloudError(f"{name}: {_shorten(errors.read()) or silence}")
             return output.read().decode(errors="replace")
 
 
@@ -68,10 +68,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=_KILL_S)
 
 
-def _shorten(output: bytes, *, secret: str) -> str:
+def _shorten(output: bytes) -> str:
     """Make one line of what a program says went wrong."""
     text = output.decode(errors="replace")
-    if secret:
-        text = text.replace(secret, "***")
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= _TOLD_CHARACTERS else f"{line[:_TOLD_CHARACTERS]}..."

@@ -25,8 +25,9 @@ class Terminal:
         self._console = console
 
     def say(self, text: str = "", *, style: str = "") -> None:
-        """Write a line."""
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+        """Write a text; nothing in it, wherever it comes from, can steer the terminal."""
+        shown = "".join(character for character in text if character.isprintable() or character in "\n\t")
+        self._console.print(shown, style=style, markup=False, soft_wrap=True)
 
     def ask(self, prompt: str) -> str:
         """Read a line, without the blanks around it."""

@@ -33,7 +33,7 @@ jobs:
         with: { other: '${{ vars.SOMEBODY_S }}' }
 """
 ROLE = "arn:aws:iam::123456789012:role/github"
-PRESENT = [["AWS_REGION", "eu-central-1"], ["GHOSTPEN_GROUP_NAME", "old"], ["SOMEBODY_S", "x"]]
+PRESENT = [["AWS_REGION", "eu-central-1"], ["GHOSTPEN_GROUP_NAME", "\x1b[2Jold"], ["SOMEBODY_S", "x"]]
 GH: dict[str, dict[str, Any]] = {
     "repo view": {"out": "owner/name\n"},
     "api repos/owner/name/actions/variables": {"out": "".join(f"{json.dumps(pair)}\n" for pair in PRESENT)},
@@ -127,7 +127,7 @@ def test_variables_and_secrets_go_to_gh_on_standard_input_alone(desk: Desk) -> N
     with desk.ask() as person:
         begin(person)
         person.expect("  AWS_REGION = eu-central-1  [(]as it is[)]\n")
-        person.expect("  GHOSTPEN_GROUP_NAME = gpu  [(]instead of old[)]\n")
+        person.expect("  GHOSTPEN_GROUP_NAME = gpu  [(]instead of .2Jold[)]\n")
         person.expect("  GHOSTPEN_LIMITS_MAX_RUNTIME_S = 3600  [(]new[)]\n")
         person.answer(rf"Set {', '.join(SET)} of owner/name\? \[y/n\] ", "y")
         answer_question(person, "github.environment", "1")
@@ -230,6 +230,18 @@ def test_refusal_in_the_middle_says_what_was_set(desk: Desk) -> None:
     )
 
 
+def test_refusal_that_repeats_the_secret_shows_nothing_of_it(desk: Desk) -> None:
+    desk.install("gh", {"secret set": {"err": f"bad value {SECRET}\n", "code": 1}})
+    with desk.ask() as person:
+        begin(person)
+        person.answer(r"Set .* of owner/name\? \[y/n\] ", "n")
+        answer_question(person, "github.environment", "gpu")
+        person.answer("WANDB_API_KEY: .*Enter leaves it as it is: ", SECRET)
+        assert person.wait() == 2
+    assert "secret set WANDB_API_KEY --env gpu: gh: bad value ***; set on GitHub: nothing" in person.text
+    assert SECRET not in person.text
+
+
 def test_gh_that_is_not_signed_in_is_one_line(desk: Desk) -> None:
     text = "To get started with GitHub CLI, please run:  gh auth login\n"
     desk.install("gh", {"api repos/owner/name/actions/variables": {"err": text, "code": 4}})
@@ -248,7 +260,7 @@ def test_ctrl_c_says_what_was_set(desk: Desk) -> None:
     with desk.ask() as person:
         begin(person)
         person.answer(r"Set .* of owner/name\? \[y/n\] ", "y")
-        person.expect("5 variables of owner/name are set")
+        person.expect("The variables of owner/name are set")
         person.expect("Enter for none: ")
         person.press("C")
         assert person.wait() == 130

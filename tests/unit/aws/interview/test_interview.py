@@ -228,7 +228,7 @@ def test_ctrl_c_offers_to_keep_the_answers_and_the_next_interview_goes_on(desk: 
         answer_question(person, "aws.account_id", "123456789012")
         person.expect("Enter leaves it open: ")
         person.press("C")
-        person.expect("There are 2 answers so far:")
+        person.expect("The answers so far:")
         person.answer("Write this to .*y/n] ", "y")
         assert person.wait() == 130
     assert "the answers so far are in configs/deploy.toml, and `ghostpen ask` goes on from there" in person.text
@@ -278,8 +278,8 @@ def test_without_a_terminal_the_open_questions_are_listed(desk: Desk, list_files
     assert region.splitlines()[0] == "aws.region"
     assert "  to set:    max_runtime_s = ... below [limits] in configs/deploy.toml" in limit
     assert done.stderr == (
-        "error: 2 settings are open (aws.region, limits.max_runtime_s): run `ghostpen ask` at a terminal, or set "
-        "each where the list says\n"
+        "error: still open: aws.region, limits.max_runtime_s; run `ghostpen ask` at a terminal, or set each where "
+        "the list says\n"
     )
     assert desk.calls == []
     assert list_files() == {"configs/deploy.toml"}

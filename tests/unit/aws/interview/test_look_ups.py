@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from ghostpen.aws.interview.questions import list_questions, put_values
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import CloudError
 
+ROOT = Path(__file__).parents[4]
 QUESTIONS = {question.key: question for question in list_questions(DeployConfig)} | list_github_questions()
 ACCOUNT = "123456789012"  # moto's
 VALUES = {
@@ -229,3 +231,22 @@ def test_output_is_for_the_setting_that_its_description_names(description: str, 
     answer = json.dumps([["empty", None], ["made", outputs]])
     expected = [Proposal("gpu", "output of the stack made")] if found else []
     assert find_outputs(answer, QUESTIONS["group.name"]) == expected
+
+
+def test_every_output_of_the_template_answers_a_question() -> None:
+    template = ROOT / "infra/ghostpen.yaml"
+    if not template.exists():
+        pytest.skip("there is no template yet")
+    _, _, outputs = template.read_text(encoding="utf-8").partition("\nOutputs:\n")
+    answered = {
+        description: [
+            key
+            for key, question in QUESTIONS.items()
+            if find_outputs(json.dumps([["s", [{"OutputValue": "v", "Description": description}]]]), question)
+        ]
+        for description in re.findall(r"^    Description: (.+)$", outputs, re.MULTILINE)
+    }
+
+    assert [description for description, keys in answered.items() if not keys] == []
+    to_decide = {"image.tag", "secrets.names", "limits.max_runtime_s", "github.repository", "github.environment"}
+    assert {key for keys in answered.values() for key in keys} == set(QUESTIONS) - to_decide
