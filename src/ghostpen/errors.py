@@ -8,7 +8,8 @@ Drawn here once::
     ├── ModelError              2    not a gpt-oss, missing weights, adapter of another base
     ├── TargetError             2    LoRA targets that are not there, not attached or not trained
     ├── CloudError              2    no credentials, no such bucket or object, access denied
-    │   └── BundleExistsError   2    other files stand complete where these were to go
+    │   ├── BundleExistsError   2    other files stand complete where these were to go
+    │   └── BundleDamagedError  2    what S3 holds is not what was pushed
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── TrainingStopped         1    the loss became NaN or diverged
@@ -26,6 +27,7 @@ Drawn here once::
     │   ├── ActiveRunError             30    another run holds the group
     │   ├── InstanceLostError          31    the instance was gone before the run was over
     │   └── StartFailedError           32    the command that starts the run failed on the instance
+    ├── JobFailed               1    the container's training or test failed; or the exit code that it ended with
     └── Interrupted           130    Ctrl-C; a checkpoint was written, a deployment let its GPU go
         └── Terminated        143    SIGTERM; the same
 
@@ -74,6 +76,10 @@ class CloudError(GhostpenError):
 
 class BundleExistsError(CloudError):
     """Say that other files stand complete in S3 where these were to go: nothing of them was overwritten."""
+
+
+class BundleDamagedError(CloudError):
+    """Say which object is missing, or is not what its bundle's manifest names."""
 
 
 class NothingCountedError(GhostpenError):
@@ -186,6 +192,17 @@ class StartFailedError(DeployError):
 
     exit_code: ClassVar[int] = 32
     reason: ClassVar[str] = "start-failed"
+
+
+class JobFailed(GhostpenError):
+    """Say how the training or test that `ghostpen run` started has failed; its exit code is handed on."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        """Take the exit code of the process that failed."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # a class's elsewhere, an instance's here
 
 
 class Interrupted(GhostpenError):

@@ -68,15 +68,23 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is not there, can't be read, or is not TOML.
     """
+    return parse_toml(read_bytes(path), where=str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of settings as it is.
+
+    Raises:
+        ConfigError: it is not there, or can't be read.
+    """
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such config file; configs/ holds examples") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path}: is a folder; name a TOML file in it") from error
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    return parse_toml(content, where=str(path))
 
 
 def parse_toml(content: bytes, *, where: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ghostpen import errors
-from ghostpen.errors import DeployError, GhostpenError, Interrupted, Terminated, TrainingStopped
+from ghostpen.errors import DeployError, GhostpenError, Interrupted, JobFailed, Terminated, TrainingStopped
 
 EVERY_ERROR = [
     item
@@ -30,6 +30,7 @@ def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
     assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code not in (2, *range(20, 40))} == {
         TrainingStopped: 1,
         DeployError: 1,
+        JobFailed: 1,
         Interrupted: 130,
         Terminated: 143,
     }

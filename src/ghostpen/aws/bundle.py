@@ -71,7 +71,8 @@ def read_bundle(store: ObjectStore, name: str) -> BundleManifest | None:
     """Read a bundle's manifest; None where there is none, and so no complete bundle.
 
     Raises:
-        CloudError: it is not valid, or can't be read.
+        BundleDamagedError: it is not valid.
+        CloudError: it can't be read.
     """
     content = store.read_object(f"{name}/{MANIFEST_NAME}")
     return None if content is None else BundleManifest.from_json(content, where=_locate(store, name))
@@ -92,8 +93,9 @@ def pull_bundle(
     `folder` under a name of the bundle is the old file or the whole new one.
 
     Raises:
-        CloudError: there is no complete bundle, a file is not what the manifest says or can't be written, a
-            refusal of S3, no answer, or not done at the deadline. The same pull again goes on from there.
+        BundleDamagedError: the manifest is not valid, or a file is missing or not what the manifest says.
+        CloudError: there is no complete bundle, a file can't be written, a refusal of S3, no answer, or not done at
+            the deadline. The same pull again goes on from there.
     """
     manifest = read_bundle(store, name)
     if manifest is None:

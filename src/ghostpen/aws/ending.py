@@ -130,17 +130,18 @@ class Ending:
 
     def _insist(self, call: Callable[[], Any], end: datetime, *, tries: int = 1000) -> BaseException | None:
         """Call until it works, time is up or it was tried often enough; give what stood in the way."""
-        while True:
+        trouble: BaseException | None = None
+        while trouble is None or (tries > 0 and self._clock() < end):
             tries -= 1
             try:
+                if trouble is not None:
+                    self._sleep(HURRY_PAUSE_S)
                 call()
             except (Exception, *STOPS) as error:  # whatever it is: a GPU may be running
                 trouble = error
             else:
                 return None
-            if tries <= 0 or self._clock() >= end:
-                return trouble
-            self._sleep(HURRY_PAUSE_S)
+        return trouble
 
     def _tidy(self, waiting: Waiting, call: Callable[[], None], note: str) -> None:
         def look() -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ghostpen.errors import CloudError
+from ghostpen.errors import BundleDamagedError, CloudError
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
@@ -67,7 +67,7 @@ class BundleManifest:
         """Read what `to_json` rendered; `where` is the bundle's place, for the message.
 
         Raises:
-            CloudError: it is not JSON, lacks or adds a field, or names what no bundle may hold.
+            BundleDamagedError: it is not JSON, lacks or adds a field, or names what no bundle may hold.
         """
         try:
             document = _Document.model_validate_json(content)
@@ -136,8 +136,8 @@ def _find_problem(path: str) -> str | None:
     return None if size_bytes <= MAX_NAME_BYTES else f"its path is longer than {MAX_NAME_BYTES} bytes"
 
 
-def _refuse(where: str, problem: str) -> CloudError:
-    return CloudError(
+def _refuse(where: str, problem: str) -> BundleDamagedError:
+    return BundleDamagedError(
         f"{where}/{MANIFEST_NAME} is not a bundle's manifest ({problem}), so nothing of it was used; delete "
         f"{where}/ and push it again"
     )

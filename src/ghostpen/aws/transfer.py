@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from ghostpen.aws.errors import NOT_THERE, get_code, list_failures, retry_passing, translate_failure
 from ghostpen.aws.manifest import FileEntry
 from ghostpen.aws.s3 import ObjectStore
-from ghostpen.errors import CloudError
+from ghostpen.errors import BundleDamagedError, CloudError
 
 PART_BYTES = 8 * 2**20  # of a file of that size or more; boto3's own default
 REQUESTS_AT_ONCE = 10
@@ -187,13 +187,13 @@ def _fetch(transfers: _Transfers, key: str, part: Path, entry: FileEntry, counte
         except _DamagedError:
             transfers.retry(fetch)
     except _DamagedError as error:
-        raise CloudError(
+        raise BundleDamagedError(
             f"{place} is not the file that its manifest names: expected {entry.size_bytes} bytes with sha256 "
             f"{entry.sha256}, found {error.found.size_bytes} with {error.found.sha256}; nothing of it was kept"
         ) from error
     except list_failures() as error:
         if get_code(error) in NOT_THERE:
-            raise CloudError(
+            raise BundleDamagedError(
                 f"{place} is not there, although its bundle's manifest names it; delete the bundle and push it again"
             ) from error
         raise translate_failure(error, bucket=transfers.bucket, key=key) from error

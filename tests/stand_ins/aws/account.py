@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 
 from tests.stand_ins.aws.api import Answer, ApiError, Handler, Request
+from tests.stand_ins.aws.credentials import make_access_key
 from tests.stand_ins.aws.timeline import Timeline, to_utc
 from tests.stand_ins.aws.world import GPU_QUOTA_CODE, Image, World
 
@@ -53,7 +54,7 @@ class Account:
         session = request.params["RoleSessionName"]
         return {
             "Credentials": {
-                "AccessKeyId": "ASIADEPLOYROLE000000",
+                "AccessKeyId": make_access_key("job"),
                 "SecretAccessKey": "deploy-secret",
                 "SessionToken": "deploy-token",
                 "Expiration": to_utc(self.timeline.now() + duration_s),

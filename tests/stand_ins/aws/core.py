@@ -42,6 +42,7 @@ class Simulator:
         self.world = world or World()
         self.faults = faults or Faults()
         self.requests: list[Request] = []
+        self.url = ""  # where the HTTP door is, if there is one
         self.ec2 = Ec2(self.world, timeline, self.faults, lambda instance: make_host(self, instance))
         self.groups = {
             spec.name: Group(spec, timeline=timeline, ec2=self.ec2, faults=self.faults, delays=self.world.delays)
@@ -84,11 +85,19 @@ class Simulator:
             ApiError: the service refuses, or the simulator has no such operation.
         """
         with self.timeline.lock:
-            check_right(request, self.world)
+            self.check_right(request)
             handler = self._handlers.get(request.service, {}).get(request.operation)
             if handler is None:
                 raise ApiError("NotImplemented", f"the simulator has no {request.name}", status=501)
             return handler(request)
+
+    def check_right(self, request: Request) -> None:
+        """Refuse what the caller's role may not do.
+
+        Raises:
+            ApiError: it may not.
+        """
+        check_right(request, self.world)
 
     def record(self, request: Request) -> None:
         """Keep a request as it came in, also one that will be refused."""

@@ -104,7 +104,8 @@ class Ec2:
     def interrupt(self, instance: Instance) -> None:
         """Give notice of a spot interruption, and take the instance when that has run out."""
         taken_at = self._timeline.now() + self._world.delays.spot_warning_s
-        instance.host.warn_of_spot(taken_at)
+        instance.spot_taken_at = taken_at
+        instance.host.warn_of_spot()
         code, message = "Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination"
         self._timeline.call_at(taken_at, lambda: self.lose(instance, code, message))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -56,8 +56,11 @@ class Host(Protocol):
     def freeze(self) -> None:
         """Let everything stand still."""
 
-    def warn_of_spot(self, taken_at: float) -> None:
-        """Show the notice of a spot interruption, as the instance's metadata do."""
+    def start_timer(self, seconds: float, command: Sequence[str], *, log: str) -> None:
+        """Run a command of the machine after a time."""
+
+    def warn_of_spot(self) -> None:
+        """The metadata now show the notice of a spot interruption."""
 
 
 @dataclass
@@ -77,6 +80,7 @@ class Instance:
     running_at: float | None = None
     stopped_at: float | None = None  # billing ends when it shuts down
     reason: tuple[str, str] | None = None  # StateReason: code, message
+    spot_taken_at: float | None = None  # there is a notice of an interruption
     forgotten: bool = False  # terminated for so long that AWS shows it no more
     host: Host = field(init=False)
     on_running: list[Callable[[], object]] = field(default_factory=list)

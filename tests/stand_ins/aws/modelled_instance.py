@@ -7,7 +7,7 @@ instance's own. The words that both sides know stand in `protocol.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from tests.stand_ins.aws.api import Answer, ApiError, CallFailed, Request
@@ -44,7 +44,6 @@ class ModelledHost:
         self._armed: set[tuple[str, str]] = set()
         self._pulled = False
         self.run: ModelledRun | None = None
-        self.spot_taken_at: float | None = None
 
     # -- instances.Host --
 
@@ -75,10 +74,12 @@ class ModelledHost:
     def freeze(self) -> None:
         self.kill()  # nothing on it ever goes on
 
-    def warn_of_spot(self, taken_at: float) -> None:
-        self.spot_taken_at = taken_at
+    def warn_of_spot(self) -> None:
         if self.run is not None:
             self.run.see_spot_notice()
+
+    def start_timer(self, seconds: float, command: Sequence[str], *, log: str) -> None:
+        raise NotImplementedError("a modelled instance has no processes; see arm")
 
     # -- commands --
 

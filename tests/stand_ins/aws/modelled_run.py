@@ -123,7 +123,7 @@ class ModelledRun:
     def _watch_container(self) -> Steps:
         """Let the container run until it ends, may run no longer, or the machine goes."""
         self._watching = True
-        if self._host.spot_taken_at is not None:
+        if self._instance.spot_taken_at is not None:
             self.see_spot_notice()
         container = self._run_container()
         try:

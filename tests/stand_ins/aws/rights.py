@@ -17,6 +17,9 @@ ACTIONS = {
     "s3:HeadObject": "s3:GetObject",
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:UploadPart": "s3:PutObject",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
 }
 UNCHECKED = {"sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"}  # IAM lets everyone
 DEPLOY_ACTIONS = frozenset({

@@ -6,53 +6,33 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
+from tests.s3_server import FAKE_CREDENTIALS, make_bucket, serve_s3
 from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
 from ghostpen.aws.s3 import ATTEMPTS, ObjectStore, S3Location, make_client
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.settings import build_settings
 
-FAKE_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "eu-central-1",
-    "AWS_EC2_METADATA_DISABLED": "true",  # or botocore would ask the machine's own address for a role
-}
-
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Start moto's server, and return its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serve_s3() as url:
+        yield url
 
 
 @pytest.fixture
-def aws_environment(s3_server: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point boto3 at the server, with fake credentials and none of the developer's files."""
-    for name, value in FAKE_CREDENTIALS.items():
+    for name, value in (FAKE_CREDENTIALS | {"AWS_ENDPOINT_URL": s3_server}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
 
 
 @pytest.fixture
 def bucket(aws_environment: None, s3_server: str) -> Iterator[str]:
     """Make an empty bucket."""
-    import boto3
-
-    resource = boto3.resource("s3")
-    made = resource.create_bucket(
-        Bucket="models", CreateBucketConfiguration={"LocationConstraint": FAKE_CREDENTIALS["AWS_DEFAULT_REGION"]}
-    )
-    yield made.name
-    made.objects.delete()
-    made.delete()
+    with make_bucket(s3_server, "models") as made:
+        yield made.name
 
 
 @pytest.fixture

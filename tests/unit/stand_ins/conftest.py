@@ -1,6 +1,6 @@
 """The simulator in process: a virtual clock, boto3's clients, and answers held against botocore's own models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -43,7 +43,10 @@ class QuietHost:
     def freeze(self) -> None:
         self.events.append("freeze")
 
-    def warn_of_spot(self, taken_at: float) -> None:
+    def start_timer(self, seconds: float, command: Sequence[str], *, log: str) -> None:
+        self.events.append("timer")
+
+    def warn_of_spot(self) -> None:
         self.events.append("spot")
 
 

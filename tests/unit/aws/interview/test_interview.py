@@ -1,6 +1,7 @@
 """The interview at a terminal, with stand-ins for aws and gh: questions, answers, Ctrl-C, and what is written."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 from tests.terminal import Terminal
 from tests.unit.aws.interview.conftest import Desk
+from typer.testing import CliRunner
 
 from ghostpen.aws.settings import load_deploy_config
+from ghostpen.cli import app
 
 ANSWERS = {
     "aws.region": "eu-central-1",
@@ -290,6 +293,17 @@ def test_without_a_terminal_and_with_nothing_open_all_is_well(desk: Desk) -> Non
     done = run_without_terminal(desk)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "configs/deploy.toml and the environment have all that a deployment needs\n"
+
+
+def test_help_says_what_the_options_are() -> None:
+    result = CliRunner().invoke(app, ["ask", "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert set(re.findall(r"--[a-z][a-z-]+", result.stdout)) == {
+        "--deploy-config",
+        "--deadline-s",
+        "--markdown",
+        "--help",
+    }
 
 
 def test_setting_that_is_none_stops_before_the_first_question(desk: Desk) -> None:
