@@ -25,7 +25,7 @@ from ghostpen.aws.interview.terminal import Terminal
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import ConfigError, Interrupted
 from ghostpen.files import write_text_atomically
-from ghostpen.settings import list_problems
+from ghostpen.settings import list_problems, parse_toml
 
 
 def hold_interview(path: Path, *, environ: Mapping[str, str], terminal: Terminal, timeout_s: float) -> None:
@@ -91,7 +91,11 @@ def ask_settings(path: Path, *, environ: Mapping[str, str], terminal: Terminal, 
 
 
 def write_answers(path: Path, changes: Mapping[str, Any], terminal: Terminal) -> bool:
-    """Show what would be written to the file, and write it if the person says so."""
+    """Show what would be written to the file, and write it if the person says so.
+
+    Raises:
+        ConfigError: somebody has spoilt the file meanwhile.
+    """
     if not changes:
         return False
     while True:
@@ -132,4 +136,8 @@ def _stop(path: Path, changes: Mapping[str, Any], terminal: Terminal) -> Interru
 
 
 def _read_text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8-sig") if path.exists() else ""
+    if not path.exists():
+        return ""
+    content = path.read_bytes()
+    parse_toml(content, where=str(path))
+    return content.decode("utf-8-sig")

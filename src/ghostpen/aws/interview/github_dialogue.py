@@ -94,6 +94,9 @@ class GitHubDialogue:
             self.terminal.say(f"  {name} = {value}  ({before if name in changes else 'as it is'})")
         for name in sorted(used.variables - set(map_variables()) - set(present)):
             self.terminal.say(f"  {name} is read by a workflow; ghostpen does not know it", style="yellow")
+        for name in sorted(used.variables & set(map_variables()) & set(present) - set(wanted)):
+            advice = f"to take it out: gh variable delete {name} --repo {github.repository}"
+            self.terminal.say(f"  {name} is set on GitHub and left out here; {advice}", style="yellow")
         if not changes or not self.terminal.confirm(f"Set {', '.join(changes)} of {github.repository}?"):
             return
         for name, value in changes.items():

@@ -45,12 +45,15 @@ class LookUps:
         found = []
         if question.key not in (_REGION, _ACCOUNT):
             found = find_outputs(self._ask(LIST_OUTPUTS, values), question)
-        if command := fill_in(question.look_up, values):
-            found += [Proposal(question.proposal.format(value)) for value in parse_values(self._ask(command, values))]
+        command = fill_in(question.look_up, values)
+        answer = self._ask(command, values) if command else ""
+        found += [Proposal(question.proposal.format(value)) for value in parse_values(answer)]
         fitting: dict[str, Proposal] = {}
         for proposal in found:
             if _fits(question, proposal.value):
                 fitting.setdefault(proposal.value, proposal)
+        if answer and not fitting:
+            self._note("there is none that would do")
         return list(fitting.values())
 
     def _ask(self, command: str, values: Mapping[str, Any]) -> str:

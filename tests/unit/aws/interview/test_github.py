@@ -107,10 +107,9 @@ def test_every_setting_has_its_variable_and_some_have_one_beside() -> None:
 
 
 def test_every_variable_of_the_project_s_workflows_is_known() -> None:
-    folder = ROOT / WORKFLOWS
-    if not folder.is_dir():
-        pytest.skip("there are no workflows yet")
-    assert read_used(folder).variables <= set(map_variables())
+    used = read_used(ROOT / WORKFLOWS)
+    assert used.variables >= {"AWS_REGION", "AWS_BTR_ROLE_ARN", "ECR_REPOSITORY", "ECR_CACHE_REPOSITORY"}
+    assert used.variables <= set(map_variables())
 
 
 def test_variables_have_the_values_of_the_settings_as_text() -> None:
@@ -178,6 +177,19 @@ def test_second_time_has_nothing_to_set(desk: Desk) -> None:
         assert person.wait() == 0
     assert "Set AWS" not in person.text
     assert [line for line in desk.lines if " set " in line] == []
+
+
+def test_variable_that_is_left_out_here_is_not_deleted_there(desk: Desk) -> None:
+    lines = "".join(f"{json.dumps(pair)}\n" for pair in [*PRESENT, ["GHOSTPEN_TIMEOUTS_POLL_S", "3"]])
+    desk.install("gh", {"api repos/owner/name/actions/variables": {"out": lines}})
+    with desk.ask() as person:
+        begin(person)
+        person.expect(
+            "GHOSTPEN_TIMEOUTS_POLL_S is set on GitHub and left out here; to take it out: gh variable delete "
+        )
+        person.answer(r"Set .* of owner/name\? \[y/n\] ", "y")
+        person.expect("Enter for none: ")
+    assert list_set(desk, "variable") == SET
 
 
 def test_secret_of_the_environment_is_taken_if_the_person_says_so(desk: Desk) -> None:

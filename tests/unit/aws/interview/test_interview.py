@@ -214,6 +214,18 @@ def test_file_that_changes_meanwhile_is_shown_again_and_not_overwritten(desk: De
     assert read(desk)["limits"] == {"max_runtime_s": 60}
 
 
+def test_file_that_is_spoilt_meanwhile_is_left_as_it_is(desk: Desk) -> None:
+    desk.write(WHOLE.replace("max_runtime_s = 3600", ""))
+    with desk.ask() as person:
+        answer_question(person, "limits.max_runtime_s", "60")
+        person.expect(r"Change configs/deploy.toml like this\? \[y/n\] ")
+        desk.write("[aws")
+        person.type("y")
+        assert person.wait() == 2
+    assert person.text.splitlines()[-1].startswith("error: configs/deploy.toml: is not valid TOML: ")
+    assert desk.file.read_text(encoding="utf-8") == "[aws"
+
+
 @pytest.mark.parametrize("key", ["C", "D"])
 def test_ctrl_c_before_an_answer_leaves_nothing(desk: Desk, list_files: Callable[[], set[str]], key: str) -> None:
     with desk.ask() as person:
