@@ -21,7 +21,7 @@ class Section(BaseModel):
     """Hold settings under one heading: frozen, complete, of the right types, none unknown.
 
     A field's `description` is shown where it is missing; `json_schema_extra` may add how to find its value ("find"),
-    which characters it takes ("write"), and what a list looks like ("example").
+    which characters it takes ("write"), and what a list looks like ("example"). `ghostpen ask` reads more there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
@@ -148,11 +148,19 @@ def build_settings(
         overridden = [override.partition("=")[0].strip() for override in overrides]
         named = {**(sources or {}), **{key: f"--set {key}" for key in overridden}}
         messages = []
-        for detail in error.errors(include_url=False):
-            key = ".".join(part for part in detail["loc"] if isinstance(part, str))
+        for key, problem in _describe_problems(root, error):
             section = next((f"--set {key}" for name in overridden if name.startswith(f"{key}.")), where)
-            messages.append(f"{named.get(key, section)}: {_describe_problem(root, key, dict(detail))}")
+            messages.append(f"{named.get(key, section)}: {problem}")
         raise ConfigError("; ".join(dict.fromkeys(messages))) from error
+
+
+def list_problems(root: type[Root], values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List what is wrong with settings: the key of each, and what to write there. What is missing is wrong, too."""
+    try:
+        root.model_validate(values)
+    except ValidationError as error:
+        return _describe_problems(root, error)
+    return []
 
 
 def _parse_value(text: str) -> Any:
@@ -161,6 +169,14 @@ def _parse_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if set(parsed) == {"value"} else text  # a line break could smuggle in a second key
+
+
+def _describe_problems(root: type[Root], error: ValidationError) -> list[tuple[str, str]]:
+    problems = []
+    for detail in error.errors(include_url=False):
+        key = ".".join(part for part in detail["loc"] if isinstance(part, str))
+        problems.append((key, _describe_problem(root, key, dict(detail))))
+    return problems
 
 
 def _describe_problem(root: type[Root], key: str, detail: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ what is missing is asked for by name. Never enters the container, and holds no s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,28 +21,62 @@ from ghostpen.settings import Root, Section, apply_overrides, build_settings, li
 DEFAULT_FILE = Path("configs/deploy.toml")
 EXAMPLE_FILE = Path("configs/deploy.example.toml")
 ENVIRONMENT_PREFIX = "GHOSTPEN_"
+SHOW_ACCOUNT = "aws sts get-caller-identity --query Account"
+LIST_REPOSITORIES = "aws ecr describe-repositories --query 'repositories[].repositoryName'"
 
 SecretName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 
 
-def _ask(description: str, *, find: str, write: str = "", pattern: str | None = None, example: str = "") -> Any:
-    """Declare a setting that has no default: what it is for, and how to find its value."""
-    extra: dict[str, Any] = {"find": find, "write": write, "example": example}
-    return Field(description=description, pattern=pattern, json_schema_extra=extra)
+def declare(
+    description: str,
+    *,
+    find: str,
+    look_up: str = "",
+    proposal: str = "{}",
+    write: str = "",
+    pattern: str | None = None,
+    example: str = "",
+    default: Any = ...,
+    instead: str = "",
+    variable: str = "",
+) -> Any:
+    """Declare a setting that only the owner knows: what it is for, and how to find its value.
+
+    Args:
+        find: shown to people; {} in it is the command.
+        look_up: a command whose answer holds values; {section.key} in it is another setting's value.
+        proposal: what one of them makes of the setting. write: which characters it takes.
+        instead: the key of the setting that may be set in place of this one; one of both is needed.
+        variable: of GitHub, which the workflows read it from beside GHOSTPEN_SECTION_KEY.
+    """
+    command = re.sub(r"\{\w+\.(\w+)\}", lambda match: match[1].upper(), look_up)
+    extra: dict[str, Any] = {
+        "find": find.replace("{}", f"`{command}`"),
+        "look_up": look_up,
+        "proposal": proposal,
+        "write": write,
+        "example": example,
+        "instead": instead,
+        "variable": variable,
+    }
+    return Field(default=default, description=description, pattern=pattern, json_schema_extra=extra)
 
 
 class AccountConfig(Section):
     """Say where in AWS."""
 
-    region: str = _ask(
+    region: str = declare(
         "The region of all the rest.",
-        find="`aws configure get region` shows your usual one.",
+        find="{} shows your usual one.",
+        look_up="aws configure get region",
+        variable="AWS_REGION",
         pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$",
         write="write a region such as eu-central-1",
     )
-    account_id: str = _ask(
+    account_id: str = declare(
         "The account that must be in use: 12 digits, in quotes. Any other is refused.",
-        find="`aws sts get-caller-identity --query Account`.",
+        find="{}.",
+        look_up=SHOW_ACCOUNT,
         pattern=r"^\d{12}$",
         write="write its 12 digits, in quotes",
     )
@@ -50,9 +85,10 @@ class AccountConfig(Section):
 class GroupConfig(Section):
     """Say which Auto Scaling group the GPU comes from."""
 
-    name: str = _ask(
+    name: str = declare(
         "The Auto Scaling group that is at 0 and may go to 1.",
-        find="`aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'`.",
+        find="{}.",
+        look_up="aws autoscaling describe-auto-scaling-groups --query 'AutoScalingGroups[].AutoScalingGroupName'",
         pattern=r"^[A-Za-z0-9._/-]{1,255}$",
         write="use letters, digits and . _ / -",
     )
@@ -61,17 +97,25 @@ class GroupConfig(Section):
 class ImageConfig(Section):
     """Say which image runs: tag or digest, one of them."""
 
-    repository: str = _ask(
+    repository: str = declare(
         "The ECR repository that holds the image: its name, without the registry.",
-        find="`aws ecr describe-repositories --query 'repositories[].repositoryName'`.",
+        find="{}.",
+        look_up=LIST_REPOSITORIES,
+        variable="ECR_REPOSITORY",
         pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$",
         write="write the repository's name alone, such as team/ghostpen",
     )
-    tag: str | None = Field(
-        default=None,
+    tag: str | None = declare(
+        "The image's tag; what it stands for when the deployment begins is what runs.",
+        find="A release's tag is its commit; {} lists what is there, the newest first.",
+        look_up=(
+            "aws ecr describe-images --repository-name {image.repository} "
+            "--query 'reverse(sort_by(imageDetails,&imagePushedAt))[].imageTags[]'"
+        ),
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
-        description="The image's tag; what it stands for when the deployment begins is what runs.",
-        json_schema_extra={"write": "it is no tag of an image"},
+        write="it is no tag of an image",
+        default=None,
+        instead="image.digest",
     )
     digest: str | None = Field(
         default=None,
@@ -93,9 +137,11 @@ class ImageConfig(Section):
 class StorageConfig(Section):
     """Say where data and results are."""
 
-    uri: str = _ask(
+    uri: str = declare(
         "Where data/ is read from and runs/ is written to.",
-        find="`aws s3 ls` lists your buckets; `ghostpen data push` puts the data below it.",
+        find="{} lists your buckets; `ghostpen data push` puts the data below it.",
+        look_up="aws s3api list-buckets --query 'Buckets[].Name'",
+        proposal="s3://{}",
         pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=/-]*)?$",
         write="write s3://BUCKET/PREFIX",
     )
@@ -104,28 +150,28 @@ class StorageConfig(Section):
 class SecretsConfig(Section):
     """Say which variables of the environment are handed to the container, and where they stand until it has them."""
 
-    path: str = _ask(
+    path: str = declare(
         "Parameter Store path under which secrets wait for the instance; its role may read it.",
         find="The template infra/ghostpen.yaml has it as an output; else choose one, such as /ghostpen.",
         pattern=r"^(/[A-Za-z0-9._-]+)+$",
         write="write /NAME or /NAME/NAME, without a slash at its end",
     )
-    names: Annotated[tuple[SecretName, ...], Field(strict=False)] = Field(
+    names: Annotated[tuple[SecretName, ...], Field(strict=False)] = declare(
+        "Variables of your environment that the container needs; their values are taken from there.",
+        find="WANDB_API_KEY is for Weights & Biases; without it a run's curves stay in its folder.",
+        write="use A-Z, 0-9 and _",
+        example='a list of names, such as ["WANDB_API_KEY"]',
         default=(),
-        description="Variables of your environment that the container needs; their values are taken from there.",
-        json_schema_extra={
-            "write": "use A-Z, 0-9 and _",
-            "example": 'a list of names, such as ["WANDB_API_KEY"]',
-        },
     )
 
 
 class LogsConfig(Section):
     """Say where the container's output goes while it runs."""
 
-    group: str = _ask(
+    group: str = declare(
         "The CloudWatch log group that the container's output goes to.",
-        find="`aws logs describe-log-groups --query 'logGroups[].logGroupName'`.",
+        find="{}.",
+        look_up="aws logs describe-log-groups --query 'logGroups[].logGroupName'",
         pattern=r"^[A-Za-z0-9._/#-]{1,512}$",
         write="use letters, digits and . _ / # -",
     )
@@ -234,16 +280,29 @@ def load_deploy_config(
     """
     where = DEFAULT_FILE if path is None else path
     values = {} if path is None and not where.is_file() else read_toml(where)
-    sources = {}
-    for key in list_settings(DeployConfig):
-        name = ENVIRONMENT_PREFIX + key.upper().replace(".", "_")
-        if environ.get(name):
-            apply_overrides(values, [f"{key}={environ[name]}"], root=DeployConfig)
-            sources[key] = name
+    sources = apply_environment(values, environ)
     apply_overrides(values, overrides, root=DeployConfig)
     try:
         return build_settings(DeployConfig, values, where=str(where), overrides=overrides, sources=sources)
     except ConfigError as error:
         if path is None and not where.is_file():
-            raise ConfigError(f"{where} is not there; copy {EXAMPLE_FILE} to it and fill it in: {error}") from error
+            advice = f"copy {EXAMPLE_FILE} to it and fill it in, or let `ghostpen ask` do it"
+            raise ConfigError(f"{where} is not there; {advice}: {error}") from error
         raise
+
+
+def name_variable(key: str) -> str:
+    """Name the variable of the environment that a setting can come from."""
+    return ENVIRONMENT_PREFIX + key.upper().replace(".", "_")
+
+
+def apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Put GHOSTPEN_SECTION_KEY of the environment over what was read from a file.
+
+    Returns:
+        The variable that each setting came from, by key.
+    """
+    sources = {key: name_variable(key) for key in list_settings(DeployConfig) if environ.get(name_variable(key))}
+    for key, name in sources.items():
+        apply_overrides(values, [f"{key}={environ[name]}"], root=DeployConfig)
+    return sources
