@@ -1,13 +1,15 @@
 """Runs a workflow by act, on this machine and without a network, and reads what each of its steps did.
 
 The workflow runs in a repository of its own with copies of the files that it needs. `stand_ins/actions` replaces the
-actions of others, `stand_ins/runner` docker, and a server that the test names AWS. Scripts, git and aws are real.
+actions of others, `stand_ins/runner` docker and ghostpen, and a server that the test names AWS. Scripts, git and aws
+are real.
 """
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,34 +45,80 @@ class WorkflowRun:
         return [name for name, result in self.steps.items() if result == "failure"]
 
 
+class Started:
+    """A run of a workflow that goes on."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def cancel(self) -> None:
+        """Cancel it, as a person does on GitHub."""
+        self._process.send_signal(signal.SIGINT)
+
+    def finish(self) -> WorkflowRun:
+        """Wait for its end, two minutes at most."""
+        try:
+            output, errors = self._process.communicate(timeout=120)
+        finally:
+            self._process.kill()
+        return read_run(self._process.returncode, output.splitlines(), errors)
+
+
 class Repository:
     """A repository named acme/ghostpen with one commit, whose workflows act runs."""
 
     def __init__(self, folder: Path, *, aws: str) -> None:
         """Copy the files that workflows use into `folder`. `aws` is the address of a server that stands for AWS."""
-        self.checkout, self.home, self.docker = (folder / name for name in ("checkout", "home", "docker"))
-        self._stand_ins = {"AWS_ENDPOINT_URL": aws, "DOCKER_STAND_IN": str(self.docker)}
-        for made in (self.checkout, self.home, self.docker):
+        names = ("checkout", "home", "docker", "ghostpen")
+        self.checkout, self.home, self.docker, self.ghostpen = (folder / name for name in names)
+        self._stand_ins = {
+            "AWS_ENDPOINT_URL": aws,
+            "DOCKER_STAND_IN": str(self.docker),
+            "GHOSTPEN_STAND_IN": str(self.ghostpen),
+        }
+        for made in (self.checkout, self.home, self.docker, self.ghostpen):
             made.mkdir(parents=True)
         for name in COPIED:
             target = self.checkout / name
             target.parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, target)
+        for path in (self.checkout / ".github/workflows").iterdir():
+            # act 0.2.89 does not know this key of GitHub's, and runs one job at a time anyway.
+            path.write_text(path.read_text(encoding="utf-8").replace("  queue: max\n", ""), encoding="utf-8")
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("remote", "add", "origin", "https://github.com/acme/ghostpen.git")
-        self.commit = self.make_commit()
+        self.make_commit()
 
     def make_commit(self) -> str:
         """Commit what the checkout holds, and return the commit's name."""
         self._git("add", "--all")
         self._git("commit", "--quiet", "--message", "test")
-        return self._git("rev-parse", "HEAD").strip()
+        self.commit = self._git("rev-parse", "HEAD").strip()
+        return self.commit
 
     def run(
-        self, workflow: str, event: str, payload: Mapping[str, Any], *, variables: Mapping[str, str]
+        self,
+        workflow: str,
+        event: str,
+        payload: Mapping[str, Any],
+        *,
+        variables: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
     ) -> WorkflowRun:
-        """Run a workflow for an event, with repository variables, until its end or for two minutes."""
+        """Run a workflow for an event, with the repository's variables and secrets, until its end."""
+        return self.start(workflow, event, payload, variables=variables, secrets=secrets).finish()
+
+    def start(
+        self,
+        workflow: str,
+        event: str,
+        payload: Mapping[str, Any],
+        *,
+        variables: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
+    ) -> Started:
+        """Start a workflow for an event, with the repository's variables and secrets."""
         path = self.checkout / ".github/workflows" / workflow
         event_path = self.home / "event.json"
         event_path.write_text(json.dumps(payload), encoding="utf-8")
@@ -87,18 +135,17 @@ class Repository:
         command += ["--platform", "ubuntu-24.04=-self-hosted"]
         for owner, name, ref in find_actions(path.read_text(encoding="utf-8")):
             command += ["--local-repository", f"{owner}/{name}@{ref}={ACTIONS / name}"]
-        for option, values in (("--env", self._stand_ins), ("--var", variables)):
+        for option, values in (("--env", self._stand_ins), ("--var", variables), ("--secret", secrets or {})):
             command += [part for name, value in values.items() for part in (option, f"{name}={value}")]
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=self.checkout,
             env=self._environment(),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
-            check=False,
         )
-        return read_run(done.returncode, done.stdout.splitlines(), done.stderr)
+        return Started(process)
 
     def run_script(self, name: str, *arguments: str) -> str:
         """Run one of the scripts as a person does, on the same docker, and return what it printed."""
@@ -109,8 +156,11 @@ class Repository:
 
     def read_docker_calls(self) -> list[list[str]]:
         """Read what docker was asked for: each call's arguments, in order."""
-        path = self.docker / "calls.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return read_lines(self.docker / "calls.jsonl")
+
+    def read_ghostpen_calls(self) -> list[dict[str, Any]]:
+        """Read how ghostpen's stand-in was called, and which signals it got, in order."""
+        return read_lines(self.ghostpen / "calls.jsonl")
 
     def _git(self, *arguments: str) -> str:
         command = ["git", "-c", "core.excludesFile=", *arguments]
@@ -122,6 +172,10 @@ class Repository:
         """Nothing of the developer's: act keeps its files below HOME, and hands the PATH to the steps."""
         path = f"{RUNNER}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / ".cache")}
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def find_actions(workflow: str) -> Sequence[tuple[str, str, str]]:
