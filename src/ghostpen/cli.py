@@ -9,7 +9,7 @@ import enum
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,7 +99,11 @@ def describe(
 @app.command()
 def prepare(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SRC...", help="Text files, folders of them, or embedded:NAME.")
+        list[str],
+        typer.Argument(
+            metavar="SRC...",
+            help="Texts, books, mails, chats and archives: files, folders of them, or embedded:NAME.",
+        ),
     ],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who wrote the texts.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
@@ -114,10 +118,26 @@ def prepare(
         str | None, typer.Option(metavar="GLOB", help="Documents to hold out for the test, by name.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    me: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The author's name or address in mails and chats; once for each."),
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The column of a table that holds the text; once for each."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A file that can't be read is an error.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, phone numbers and keys.")] = False,
+    redact_names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
+    ] = None,
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
     from ghostpen.data.prepare import prepare_data
+    from ghostpen.data.redaction import Redactor, load_names
+    from ghostpen.data.sources import ReadingOptions
 
+    names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
         sources,
         author=author,
@@ -126,8 +146,17 @@ def prepare(
         val_docs=val_docs,
         test_docs=test_docs,
         seed=seed,
+        options=ReadingOptions(
+            me=tuple(me or ()),
+            text_columns=tuple(text_column or ()),
+            choose_column=_choose_column if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            strict=strict,
+        ),
+        redactor=Redactor(names) if redact or names else None,
     )
     console = _make_console()
+    for file in prepared.unread:
+        typer.echo(f"not read: {file.origin}: {file.reason}", err=True)
     if prepared.already_there:
         console.print(
             f"nothing to do: {prepared.dir} holds the data of the same texts and settings",
@@ -342,12 +371,24 @@ def _describe_remote(model: str) -> Iterator[Path | None]:
         yield Path(folder)
 
 
+def _choose_column(file: str, columns: Sequence[str]) -> str:
+    """Ask for the column that holds the text, on standard error."""
+    for number, column in enumerate(columns, start=1):
+        typer.echo(f"{number:3} {column}", err=True)
+    while True:
+        chosen: int = typer.prompt(f"Which column of {file} holds the text?", type=int, err=True)
+        if 1 <= chosen <= len(columns):
+            return columns[chosen - 1]
+
+
 def _render_prepared(prepared: "PreparedData") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
     manifest = prepared.manifest
     notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
+    notes += [f"{rule}: {count:,} repaired" for rule, count in manifest.repaired.items()]
+    notes += [f"{rule}: {count:,} masked" for rule, count in manifest.masked.items()]
     if manifest.within_document:
         notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
     table = Table(

@@ -176,7 +176,7 @@ def test_prepare_twice_does_nothing_the_second_time(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "nowhere.txt"), (b"", "nowhere.txt"), (b"one\ncaf\xe9\n", "nowhere.txt:2")],
+    [(None, "nowhere.txt"), (b"", "nowhere.txt"), (b"\x00\x01\x02", "nowhere.txt")],
 )
 def test_prepare_unusable_text_gives_one_line_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, expected: str
