@@ -80,11 +80,12 @@ def walk_archive(archive_file: SourceFile, *, below: PurePosixPath) -> Iterator[
     with open_zip(archive_file.local) as archive, tempfile.TemporaryDirectory(prefix="ghostpen-") as folder:
         siblings = _group_names(PurePosixPath(name) for name in archive.namelist())
         for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
-            if entry.is_dir() or _is_hidden(PurePosixPath(entry.filename)):
+            is_safe = is_safe_name(entry.filename)
+            if entry.is_dir() or (is_safe and _is_hidden(PurePosixPath(entry.filename))):
                 continue
             # Never the entry's own name: it may lead anywhere.
             local = Path(folder) / f"entry{PurePosixPath(entry.filename).suffix[:16]}"
-            if not is_safe_name(entry.filename):
+            if not is_safe:
                 path = below / "entry"
                 yield FoundFile(
                     SourceFile(path, f"{archive_file.origin}: an entry", local), "its name leads elsewhere"

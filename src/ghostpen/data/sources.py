@@ -123,7 +123,7 @@ def read_sources(
     documents: list[list[Document]] = [[] for _ in contents]
     signatures = find_signatures(found)
     seen: dict[tuple[str, str], str] = {}
-    for group in group_passages(found):
+    for group in group_passages(found, by_sender=author is None):
         source = group[0].source
         document = build_document(group, author=author, root_name=contents[source].root_name, signatures=signatures)
         documents[source].append(give_id(document, seen, is_work=not group[0].passage.name))

@@ -23,16 +23,20 @@ class FoundPassage:
     source: int
 
 
-def group_passages(found: Sequence[FoundPassage]) -> list[list[FoundPassage]]:
+def group_passages(found: Sequence[FoundPassage], *, by_sender: bool) -> list[list[FoundPassage]]:
     """Return the documents, in the order of their first passages; within one, in the order of sending.
 
-    A message that was found twice counts once. Messages of two senders are never in one document.
+    A message that was found twice counts once.
+
+    Args:
+        found: the passages of all files.
+        by_sender: what two senders wrote are two documents; else all are one author's, by whatever address.
     """
     roots = _join_links(item.passage.links for item in found)
     groups: dict[tuple[str, str], list[FoundPassage]] = {}
     for number, item in enumerate(_drop_copies(found)):
         links = item.passage.links
-        sender = render_sender(item.passage.sender) if item.passage.sender else ""
+        sender = render_sender(item.passage.sender) if by_sender and item.passage.sender else ""
         key = (roots[links[0]], sender) if links else (f"alone {number}", sender)
         groups.setdefault(key, []).append(item)
     return [sorted(group, key=_place_in_time) for group in groups.values()]
