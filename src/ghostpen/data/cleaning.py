@@ -28,9 +28,11 @@ _ALIGNMENT = re.compile(r" {3,}")
 _INNER_TAB = re.compile(r"(?<=\S) *\t[ \t]*(?=\S)")
 # A control token of the model inside a text (pasted from a chat log) would be encoded as the real token.
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>")
-_ITALICS = re.compile(r"(?<![^\W_])_+([^_]+)_+|_+([^_]+)_+(?![^\W_])")
-_ILLUSTRATION = re.compile(r" ?\[Illustration[^\]]*\]")
-_FRONT_MATTER = re.compile(r"\A\s*---\n(?:[\w -]+:.*\n|[ -].*\n)+---\n")  # YAML before a Markdown text
+# Runs are bounded, and what was matched once is not tried again: a file made for it would else take for ever.
+_ITALICS = re.compile(r"(?<![^\W_])_{1,10}([^_]+)_{1,10}|_{1,10}([^_]+)_{1,10}(?![^\W_])")
+_ILLUSTRATION = re.compile(r" ?\[Illustration[^\]]{0,2000}\]")
+# YAML before a Markdown text
+_FRONT_MATTER = re.compile(r"\A\s*---\n(?:(?!---\n)(?>[\w -]+:.*\n|[ -].*\n))++---\n")
 _DROPPED_PATTERNS = (
     ("front_matter", _FRONT_MATTER),
     ("control_tokens", _CONTROL_TOKEN),

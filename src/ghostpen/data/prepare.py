@@ -91,8 +91,10 @@ def prepare_data(
     out = Path(out)
     if not slugify(author):
         raise DataError("--author is empty; give the author's name, for example --author 'Jane Austen'")
+    options = options or ReadingOptions()
     own = read_sources(sources, author=author, options=options)
-    others = read_sources(contrast, author=None, options=options)
+    # Whoever is called like the author is not another author, said or unsaid.
+    others = read_sources(contrast, author=None, options=replace(options, me=(*options.me, author)))
     documents = [_mask(_list_documents(side), redactor) for side in (own, others)]
     is_plain = redactor is None and all(source.is_plain for source in own + others)
     inputs = Inputs(

@@ -123,7 +123,12 @@ def _walk_folder(folder: Path) -> Iterator[FoundFile]:
             continue
         leads_out = path.is_symlink() and not path.resolve().is_relative_to(root)
         refused = "a link that leads out of the folder; give the file itself" if leads_out else None
-        yield FoundFile(SourceFile(below, str(path), path), refused, siblings[below.parent])
+        yield FoundFile(SourceFile(below, _render_path(path), path), refused, siblings[below.parent])
+
+
+def _render_path(path: Path) -> str:
+    """Return a path that can be printed, even where the file's name is in no encoding."""
+    return str(path).encode(errors="replace").decode()
 
 
 def _group_names(paths: Iterable[PurePosixPath]) -> dict[PurePosixPath, frozenset[str]]:

@@ -178,6 +178,7 @@ class _SourceContent:
                 if is_packed:
                     raise UnreadableError("an archive within an archive; unpack it")
                 below = PurePosixPath() if is_root else file.path.with_suffix("")
+                self.root_name = file.path.stem if is_root else self.root_name
                 for entry in walk_archive(file, below=below):
                     self._read_found(entry, is_packed=True)
             elif kind is not Kind.OTHER:
@@ -219,7 +220,7 @@ class _SourceContent:
         """Hash names and contents: a moved or repacked source keeps its fingerprint, a renamed file does not."""
         with file.local.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-        self._digest.update(f"{file.path}\0{content}\n".encode())
+        self._digest.update(f"{file.path}\0{content}\n".encode(errors="surrogateescape"))
         self._size_bytes += file.size_bytes
 
 

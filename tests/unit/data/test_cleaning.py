@@ -250,3 +250,19 @@ def test_clean_page_numbers_of_gutenberg_go(text: str, cleaned: str) -> None:
 
 def test_unwrap_lines_undoes_wraps_and_nothing_else() -> None:
     assert unwrap_lines(f"CHAPTER I\n\n{PROSE}\n\nYours,\nAnn") == f"CHAPTER I\n\n{UNWRAPPED}\n\nYours,\nAnn"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n" + " a: b\n" * 60 + "x\n",
+        "_" * 100_000,
+        "[Illustration" * 20_000,
+        "a" + "\t" * 100_000 + "b",
+        "\f" * 20_000,
+    ],
+    ids=["front matter", "underscores", "illustrations", "tabs", "pages"],
+)
+def test_clean_text_made_to_take_for_ever_ends(text: str) -> None:
+    # Each took from minutes to years before the patterns were bounded: pytest's timeout would end it.
+    clean_document(text)

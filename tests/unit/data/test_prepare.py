@@ -453,6 +453,15 @@ def test_prepare_masks_what_is_to_be_masked_and_counts_it(chats: Path, tmp_path:
     assert "example.org" not in "".join(rows)
 
 
+def test_prepare_contrast_of_a_chat_is_all_but_the_author(novels: Path, chats: Path, tmp_path: Path) -> None:
+    for me in ((), ("Cara",)):
+        out = tmp_path / f"out{len(me)}"
+        prepare_data([novels], author="Ann", out=out, contrast=[chats], options=ReadingOptions(me=me))
+        rows = [section for split in CONTRAST_SPLITS for section in load_sections(out, split)]
+        assert {section.author for section in rows} == {"bob"}
+        assert all("Ann" not in section.text for section in rows)
+
+
 def test_prepare_again_knows_the_options_that_change_the_texts(chats: Path, tmp_path: Path) -> None:
     options = ReadingOptions(me=("Ann",))
     prepare_data([chats], author="Me", out=tmp_path / "out", options=options)

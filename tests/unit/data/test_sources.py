@@ -191,6 +191,12 @@ def test_source_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     assert [file.reason for file in source.unread] == ["a link that leads out of the folder; give the file itself"]
 
 
+def test_source_file_whose_name_is_in_no_encoding_is_read(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("It was day.")
+    (document,) = read_source(tmp_path, author="A").documents
+    assert (document.id, document.origin) == ("caf", f"{tmp_path}/caf?.txt")
+
+
 def test_source_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):

@@ -63,7 +63,9 @@ _ADVICE = {
 }
 _REDDIT_FILES = {"posts.csv", "comments.csv"}
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # old Office files, and new ones with a password
-_HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", re.I | re.DOTALL)
+_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype html|html|head|body)\b", re.I | re.DOTALL
+)
 _HTML_FRAGMENT = re.compile(rb"<(?:p|div|h[1-6]|br|span|article)\b", re.I)
 _MBOX = re.compile(rb"(?:\xef\xbb\xbf)?From .*\d{4}\s*\n(?:>?[\w-]+:|X-)")
 _HEADER = re.compile(rb"([!-9;-~]+):[ \t]")

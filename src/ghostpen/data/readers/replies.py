@@ -7,6 +7,9 @@ since authors too write "On Sunday my father wrote:". Pure functions.
 import re
 from collections import Counter
 
+# quotequail takes time that grows with the square of these; no mail that somebody typed has as many.
+_MOST_LINES = 2_000
+_MOST_QUOTATIONS = 20
 _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 _MOST_SIGNATURE_LINES = 12
 _DEVICE_LINE = re.compile(
@@ -30,10 +33,10 @@ def extract_own_text(text: str, dropped: Counter[str]) -> str:
     """
     own: list[str] = []
     rest = text
-    while rest:
+    while rest and len(own) < _MOST_QUOTATIONS and rest.count("\n") < _MOST_LINES:
         top, rest = _split_quotation(rest, dropped)
         own.append(_drop_signature(top, dropped))
-    return _drop_quoted_lines("\n\n".join(own), dropped).strip()
+    return _drop_quoted_lines("\n\n".join([*own, rest]), dropped).strip()
 
 
 def find_contact_block(text: str) -> str | None:
@@ -47,7 +50,9 @@ def _split_quotation(text: str, dropped: Counter[str]) -> tuple[str, str]:
     import quotequail
 
     above, searched = "", text
-    while (found := quotequail.unwrap(searched)) is not None:
+    for _ in range(_MOST_QUOTATIONS):
+        if (found := quotequail.unwrap(searched)) is None:
+            break
         before, introduced = _split_at_introduction(searched)
         if _is_quotation(found, introduced):
             dropped["quoted_mails"] += 1

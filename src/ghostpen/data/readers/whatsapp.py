@@ -23,10 +23,11 @@ _HEADER = re.compile(
     re.DOTALL,
 )
 _SENDER = re.compile(rf"[{_MARKS}]*~?\s?([^:\n]{{1,80}}?):\s(.*)", re.DOTALL)
-_ATTACHMENT = re.compile(
-    r"<[^<>]{3,60}>|[^\n]{0,3}<[^<>:\n]{3,30}: [^<>\n]+>|\S[^\n]{0,80}\.\w{2,5} \([^()]{3,40}\)(?:\n.*)?|null",
-    re.DOTALL,
-)
+_MEDIA = r"jpe?g|png|webp|gif|mp4|mov|3gp|opus|ogg|m4a|mp3|aac|pdf|vcf|docx?|xlsx?|pptx?|zip|txt|csv"
+_ATTACHED = re.compile(
+    rf"[^\n]{{1,150}}\.(?:{_MEDIA}) \([^()\n]{{3,40}}\)(?:\n|$)", re.IGNORECASE
+)  # a caption may follow
+_OMITTED = re.compile(r"<[^<>\n]{3,60}>|null")
 _DELETED = re.compile(
     r"(?:This message was deleted|You deleted this message|Diese Nachricht wurde gelöscht|"
     r"Du hast diese Nachricht gelöscht|Se eliminó este mensaje|Eliminaste este mensaje|Ce message a été supprimé|"
@@ -35,9 +36,9 @@ _DELETED = re.compile(
     r"Je hebt dit bericht verwijderd)\.?"
 )
 _EDITED = re.compile(
-    r"\s*\u200e?<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje|"
+    r"\u200e?<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje|"
     r"Ce message a été modifié|Questo messaggio è stato modificato|Esta mensagem foi editada|"
-    r"Dit bericht is bewerkt)>\s*$"
+    r"Dit bericht is bewerkt)>$"
 )
 
 
@@ -70,8 +71,8 @@ def read_whatsapp(file: SourceFile, reading: Reading) -> Iterator[Passage]:
         if not found:
             reading.left_out["service_messages"] += 1
             continue
-        text = _EDITED.sub("", found[2].rstrip())
-        if text[:1] in _MARKS or not text or _ATTACHMENT.fullmatch(text) or _DELETED.fullmatch(text):
+        text = _ATTACHED.sub("", _EDITED.sub("", found[2].rstrip()).rstrip(), count=1)
+        if text[:1] in _MARKS or not text or _OMITTED.fullmatch(text) or _DELETED.fullmatch(text):
             reading.left_out["attachments_and_notices"] += 1
         elif not reading.wants(sender := Sender(name=found[1].strip(_MARKS + " "))):
             reading.left_out["messages_by_others"] += 1

@@ -72,6 +72,25 @@ def test_whatsapp_time_is_read_in_the_forms_of_phones_and_countries(
 
 
 @pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("IMG-20240101-WA0001.jpg (file attached)\nLook at this!", ["Look at this!"]),
+        ("My notes.pdf (Datei angehängt)", []),
+        ("I like it.OK (really good)", ["I like it.OK (really good)"]),
+        ("<Medien ausgeschlossen>", []),
+        ("null", []),
+        ("You deleted this message", []),
+        ("Well <this is odd>", ["Well <this is odd>"]),
+    ],
+)
+def test_whatsapp_attachments_go_and_captions_stay(
+    tmp_path: Path, make_file: MakeFile, reading: Reading, text: str, kept: list[str]
+) -> None:
+    (tmp_path / "a.txt").write_text(f"31.12.23, 23:59 - Ann: {text}\n", encoding="utf-8")
+    assert [passage.text for passage in read_whatsapp(make_file(tmp_path / "a.txt"), reading)] == kept
+
+
+@pytest.mark.parametrize(
     ("dates", "first"),
     [
         (("5/6/23", "6/6/23"), datetime(2023, 6, 5)),  # both are possible: day before month

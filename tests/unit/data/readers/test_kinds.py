@@ -98,3 +98,10 @@ def test_recognise_votes_beside_reddit_posts_are_no_table(tmp_path: Path, make_f
     file = make_file(tmp_path / "votes.csv")
     assert recognise(file, siblings={"posts.csv", "comments.csv", "votes.csv"}) is Kind.OTHER
     assert recognise(file, siblings={"votes.csv"}) is Kind.CSV
+
+
+def test_recognise_html_behind_comments_and_comments_without_end(tmp_path: Path, make_file: MakeFile) -> None:
+    (tmp_path / "a.txt").write_bytes(b"<?xml version='1.0'?>\n<!-- a -->\n<!-- b --><!DOCTYPE html><p>x")
+    assert recognise(make_file(tmp_path / "a.txt")) is Kind.HTML
+    (tmp_path / "b.txt").write_bytes(b"<!---->" * 9000 + b"x")
+    assert recognise(make_file(tmp_path / "b.txt")) is Kind.TEXT

@@ -242,6 +242,13 @@ def test_own_text_goes_on_below_a_sentence_that_looks_like_an_introduction() -> 
 
 
 @pytest.mark.parametrize(
+    "text", ["On foo wrote:\n" * 20_000, "> a\n> b\n> c\nyes\n\n" * 5_000, "From: a\nTo: b\n" * 9_000]
+)
+def test_own_text_of_a_mail_made_to_take_for_ever_ends(text: str) -> None:
+    assert ">" not in extract_own_text(text, Counter())
+
+
+@pytest.mark.parametrize(
     ("text", "block"),
     [
         ("Hi.\n\nAnn Smith\nTel. 0123 456789", "Ann Smith\nTel. 0123 456789"),
