@@ -9,7 +9,7 @@ import enum
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +23,6 @@ from ghostpen.errors import ConfigError, GhostpenError, Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
-
-    from ghostpen.data.prepare import PreparedData
 
 # What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR}
@@ -136,6 +133,7 @@ def prepare(
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
     from ghostpen.data.sources import ReadingOptions
+    from ghostpen.data.terminal import choose_column, render_prepared
 
     names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
@@ -149,7 +147,7 @@ def prepare(
         options=ReadingOptions(
             me=tuple(me or ()),
             text_columns=tuple(text_column or ()),
-            choose_column=_choose_column if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            choose_column=choose_column if sys.stdin.isatty() and sys.stderr.isatty() else None,
             strict=strict,
         ),
         redactor=Redactor(names) if redact or names else None,
@@ -164,7 +162,7 @@ def prepare(
             markup=False,
         )
     else:
-        console.print(_render_prepared(prepared))
+        console.print(render_prepared(prepared))
 
 
 @app.command()
@@ -369,40 +367,6 @@ def _describe_remote(model: str) -> Iterator[Path | None]:
     with TemporaryDirectory(prefix="ghostpen-") as folder:
         download_description(store, Path(folder))
         yield Path(folder)
-
-
-def _choose_column(file: str, columns: Sequence[str]) -> str:
-    """Ask for the column that holds the text, on standard error."""
-    for number, column in enumerate(columns, start=1):
-        typer.echo(f"{number:3} {column}", err=True)
-    while True:
-        chosen: int = typer.prompt(f"Which column of {file} holds the text?", type=int, err=True)
-        if 1 <= chosen <= len(columns):
-            return columns[chosen - 1]
-
-
-def _render_prepared(prepared: "PreparedData") -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    manifest = prepared.manifest
-    notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
-    notes += [f"{rule}: {count:,} repaired" for rule, count in manifest.repaired.items()]
-    notes += [f"{rule}: {count:,} masked" for rule, count in manifest.masked.items()]
-    if manifest.within_document:
-        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
-    table = Table(
-        title=escape(f"{manifest.author} in {prepared.dir}"),
-        title_justify="left",
-        caption="\n".join(notes),
-        caption_justify="left",
-    )
-    for heading in ("split", "documents", "sections", "words", "bytes"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
-    for split, counts in manifest.splits.items():
-        sizes = (counts.documents, counts.sections, counts.words, counts.size_bytes)
-        table.add_row(split, *(f"{size:,}" for size in sizes))
-    return table
 
 
 def _make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
