@@ -9,7 +9,7 @@ import enum
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,8 @@ from ghostpen.errors import ConfigError, GhostpenError, Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ghostpen.aws.transfer import Progress
 
 # What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR}
@@ -61,11 +63,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(no_args_is_help=True)
+app.add_typer(data_app, name="data", help="Bring prepared data to S3.")
+
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as train.max_steps=100."),
 ]
+
+
+class RunMode(enum.Enum):
+    """What `run` does."""
+
+    train = "train"
+    test = "test"
 
 
 class ExportTo(enum.Enum):
@@ -184,6 +196,10 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="wandb, tensorboard or none: short for --set tracking.tracker=NAME."),
     ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of a new run, in Weights & Biases too; made up if left out."),
+    ] = None,
 ) -> None:
     """Train an adapter on an author's texts and draw its perplexity curve."""
     from ghostpen.config import load_run_config
@@ -205,7 +221,7 @@ def train(
 
     with join_ranks(place) as ranks:
         console = _make_console(quiet=not ranks.is_first)
-        train_run(run_config, control=control, resume=resume, console=console, ranks=ranks)
+        train_run(run_config, control=control, resume=resume, console=console, run_id=run_id, ranks=ranks)
 
 
 @app.command()
@@ -229,6 +245,40 @@ def test(
     from ghostpen.evaluation.run import test_run
 
     test_run(run_config, console=_make_console())
+
+
+@app.command()
+def run(
+    mode: Annotated[RunMode, typer.Option(help="What to do.")],
+    config: Annotated[str, typer.Option(metavar="FILE", help="The run's settings: a TOML file, or s3://BUCKET/KEY.")],
+    overrides: SetOption = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The run to go on with, or to test; made up for a new training."),
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to work in; work/RUN_ID if left out.")
+    ] = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Train in N processes on this machine; auto is one a GPU.")
+    ] = None,
+    control: Annotated[
+        bool, typer.Option(help="Train the control, too, which a test needs, where the data have other authors.")
+    ] = True,
+) -> None:
+    """Do the container's job: bring the data from S3, train or test, and put everything back, whatever happens."""
+    from ghostpen.container.run import run_command
+
+    run_command(
+        mode.value,
+        config=config,
+        overrides=overrides or (),
+        run_id=run_id,
+        work=work,
+        processes=processes,
+        with_control=control,
+        environ=os.environ,
+    )
 
 
 @app.command()
@@ -353,6 +403,64 @@ def inspect(
         typer.echo(inspection.to_json())
     else:
         _make_console().print(render_inspection(inspection))
+
+
+@data_app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ghostpen prepare` wrote.")],
+    to: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="Where storage.uri points.")],
+) -> None:
+    """Put prepared data below s3://BUCKET/PREFIX/data, whole or not at all."""
+    from ghostpen.aws.bundle import push_bundle
+    from ghostpen.aws.runs import DATA, parse_data_location
+    from ghostpen.aws.s3 import ObjectStore, make_client
+    from ghostpen.data.manifest import list_prepared_files, load_manifest
+
+    location = parse_data_location(to)
+    files = list_prepared_files(folder)
+    info = {"ghostpen_version": __version__, "data_sha256": load_manifest(folder).data_sha256}
+    with _show_progress() as show:
+        pushed = push_bundle(ObjectStore(make_client(), location), DATA, files, info=info, progress=show(str(folder)))
+    where = f"s3://{location.bucket}/{location.locate(DATA)}"
+    typer.echo(f"{where} holds {folder}: {len(files)} files, {pushed.size_bytes:,} bytes, since {pushed.created_at}")
+
+
+@app.command()
+def pull(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a run.")],
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="s3://BUCKET/PREFIX", help="Where its storage.uri pointed.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to bring it to; runs/RUN_ID if left out.")
+    ] = None,
+) -> None:
+    """Bring a run's results from S3: adapters, report, pictures, log."""
+    from ghostpen.aws.runs import pull_run
+    from ghostpen.aws.s3 import ObjectStore, make_client, parse_location
+
+    store = ObjectStore(make_client(), parse_location(source))
+    with _show_progress() as show:
+        pulled = pull_run(store, run_id, out or Path("runs") / run_id, progress=show)
+    typer.echo(f"{pulled.folder} holds {', '.join(pulled.parts)}")
+
+
+@contextmanager
+def _show_progress() -> Iterator[Callable[[str], "Progress"]]:
+    """Show a bar on standard error for each title that is asked for, at a terminal only."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = _make_console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+
+        def show(title: str) -> "Progress":
+            task = bars.add_task(title, total=None)
+            return lambda bytes_done, bytes_total: bars.update(task, completed=bytes_done, total=bytes_total)
+
+        yield show
 
 
 @contextmanager

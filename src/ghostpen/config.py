@@ -5,16 +5,16 @@ each way to get one wrong. Must not read the environment or touch a model. Learn
 paths, names and authors have none.
 """
 
-import difflib
 import json
-import tomllib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ghostpen.errors import ConfigError
+from ghostpen.settings import Root, Section, apply_overrides, build_settings, parse_toml, read_toml
 
 # TOML has no paths: a string is taken for one, everything else stays strict.
 FilePath = Annotated[Path, Field(strict=False)]
@@ -22,11 +22,7 @@ FilePath = Annotated[Path, Field(strict=False)]
 LayerNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Say which texts are read, and how they become training samples."""
 
     dir: FilePath = Field(description="The folder that `ghostpen prepare` wrote.")
@@ -39,7 +35,7 @@ class DataConfig(_Section):
     )
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Say which base model is loaded, and into what."""
 
     name: str = Field(min_length=1, description='The base model: a Hugging Face id, a folder, or "embedded:tiny".')
@@ -63,7 +59,7 @@ class ModelConfig(_Section):
         return self.gradient_checkpointing or ("offload" if self.require_gpu else "off")
 
 
-class LoraConfig(_Section):
+class LoraConfig(Section):
     """Say which kinds of weights get an adapter, and how large it is."""
 
     rank: int | None = Field(
@@ -101,7 +97,7 @@ class LoraConfig(_Section):
         return 2.0 * self.matrix_rank if self.alpha is None else self.alpha
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """Say how long, how fast and from which seed the adapter is trained."""
 
     max_steps: int | None = Field(default=None, ge=1, description="Optimiser steps; None is train.epochs passes.")
@@ -176,7 +172,7 @@ class TrainConfig(_Section):
         return self
 
 
-class EvalConfig(_Section):
+class EvalConfig(Section):
     """Say how perplexity is measured: windows of tokens that overlap, each token counted once."""
 
     window: int = Field(default=512, ge=2, description="Tokens that the model sees at once.")
@@ -201,7 +197,7 @@ class EvalConfig(_Section):
         return self
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """Say where the curves go, and what goes with them. Nothing here changes what is trained."""
 
     tracker: Literal["wandb", "tensorboard", "none"] = Field(
@@ -229,17 +225,35 @@ class TrackingConfig(_Section):
     )
 
 
-class OutputConfig(_Section):
+class OutputConfig(Section):
     """Say where runs are written."""
 
     dir: FilePath = Field(default=Path("runs"), description="The folder that holds one folder per run.")
 
 
-class RunConfig(_Section):
+class StorageConfig(Section):
+    """Say where in S3 `ghostpen run` finds data and leaves results. No other verb looks at it."""
+
+    uri: str | None = Field(
+        default=None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$",
+        json_schema_extra={"write": "write s3://BUCKET/PREFIX"},
+        description="s3://BUCKET/PREFIX: the data lie below it in data/, and all of a run goes to runs/RUN_ID/.",
+    )
+    grace_s: float = Field(
+        default=90.0,
+        gt=0,
+        description="Seconds from SIGTERM to the end, in which the last checkpoint is written and uploaded; "
+        "whoever sends the signal (docker stop -t) must wait longer.",
+    )
+
+
+class RunConfig(Root):
     """Hold every setting of a run; it is saved in the run's manifest."""
 
     name: str = Field(
         pattern=r"^[a-z0-9-]+$",
+        json_schema_extra={"write": "use only a-z, 0-9 and hyphens"},
         description="The run's folder under output.dir, and its run id: a-z, 0-9 and hyphens.",
     )
     data: DataConfig
@@ -249,34 +263,12 @@ class RunConfig(_Section):
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
     output: OutputConfig = OutputConfig()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_sections(cls, values: Any) -> Any:
-        """Let a section be left out, so that what is missing is named as a key, not as a section."""
-        if not isinstance(values, Mapping):
-            return values
-        return {section: {} for section in _SECTIONS} | dict(values)
+    storage: StorageConfig = StorageConfig()
 
     @property
     def run_dir(self) -> Path:
         """Give the run's own folder."""
         return self.output.dir / self.name
-
-
-_SECTIONS: dict[str, type[_Section]] = {
-    name: field.annotation
-    for name, field in RunConfig.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
-}
-_DESCRIPTIONS: dict[str, str] = {
-    "name": RunConfig.model_fields["name"].description or "",
-    **{
-        f"{section}.{key}": field.description or ""
-        for section, model in _SECTIONS.items()
-        for key, field in model.model_fields.items()
-    },
-}
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -287,10 +279,21 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file can't be read, or a setting is unknown, missing or wrong.
     """
-    values = _read_toml(path)
-    for override in overrides:
-        _apply_override(values, override)
-    return build_run_config(values, where=str(path), overrides=overrides)
+    return _build_overridden(read_toml(path), overrides, where=str(path))
+
+
+def parse_run_config(content: bytes, overrides: Sequence[str] = (), *, where: str) -> RunConfig:
+    """Read a run's settings from the content of a TOML file, wherever it came from, as `load_run_config` does.
+
+    Raises:
+        ConfigError: it is not TOML, or a setting is unknown, missing or wrong.
+    """
+    return _build_overridden(parse_toml(content, where=where), overrides, where=where)
+
+
+def _build_overridden(values: dict[str, Any], overrides: Sequence[str], *, where: str) -> RunConfig:
+    apply_overrides(values, overrides, root=RunConfig)
+    return build_run_config(values, where=where, overrides=overrides)
 
 
 def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, model: str) -> RunConfig:
@@ -299,9 +302,8 @@ def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, m
     Raises:
         ConfigError: the file can't be read, or a setting is unknown or wrong.
     """
-    values = {} if path is None else _read_toml(path)
-    for override in overrides:
-        _apply_override(values, override)
+    values = {} if path is None else read_toml(path)
+    apply_overrides(values, overrides, root=RunConfig)
     where = "config" if path is None else str(path)
     if isinstance(values.setdefault("data", {}), dict):
         values["data"].setdefault("dir", ".")
@@ -316,16 +318,24 @@ def build_run_config(values: Mapping[str, Any], *, where: str = "config", overri
     Raises:
         ConfigError: a setting is unknown, missing or wrong.
     """
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        overridden = tuple(f"{override.partition('=')[0].strip()}." for override in overrides)
-        messages = []
-        for detail in error.errors(include_url=False):
-            key = ".".join(part for part in detail["loc"] if isinstance(part, str))
-            source = f"--set {key}" if any(name.startswith(f"{key}.") for name in overridden) else where
-            messages.append(f"{source}: {_describe_problem(key, dict(detail))}")
-        raise ConfigError("; ".join(dict.fromkeys(messages))) from error
+    return build_settings(RunConfig, values, where=where, overrides=overrides)
+
+
+def check_run_id(run_id: str) -> str:
+    """Return a run id that S3, file systems and trackers all take.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", run_id):
+        raise ConfigError(f'--run-id is "{run_id[:100]}": use 1 to 64 of a-z, 0-9 and hyphens')
+    return run_id
+
+
+def select_decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a config, as JSON, what changes no result: where texts and runs lie, and who is told of them."""
+    decisive = {key: value for key, value in settings.items() if key not in ("tracking", "storage", "output")}
+    return decisive | {"data": {key: value for key, value in decisive.get("data", {}).items() if key != "dir"}}
 
 
 def load_saved_config(run_dir: Path) -> RunConfig:
@@ -359,85 +369,3 @@ def find_newest_run(folder: Path = Path("runs")) -> Path:
             "or name a run's settings with --config FILE"
         )
     return manifests[-1].parent
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such config file; configs/ holds examples") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path}: is a folder; name a TOML file in it") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text; a config is a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not valid TOML: {error}") from error
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts) or len(parts) > 2:
-        raise ConfigError(f'--set "{override}": write section.key=value, such as train.max_steps=100')
-    *section, name = parts
-    target = values
-    if section:
-        target = values.setdefault(section[0], {})
-        if not isinstance(target, dict):
-            raise ConfigError(f'--set "{override}": {section[0]} is a single setting, not a section')
-    target[name] = _parse_value(text.strip())
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if set(parsed) == {"value"} else text  # a line break could smuggle in a second key
-
-
-def _describe_problem(key: str, detail: Mapping[str, Any]) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{key} is not a setting{_suggest_key(key)}"
-        case "missing":
-            return (
-                f"{key} is missing: {_DESCRIPTIONS.get(key, '')} Set it in the file{_locate_key(key)}, "
-                f"or with --set {key}=..."
-            )
-        case "value_error":  # a check over several keys: its text names them
-            return str(detail["ctx"]["error"])
-        case "model_type":
-            return f"{key} must be a section: write [{key}] and its settings below it"
-        case "string_pattern_mismatch":
-            return f'{key} is "{detail["input"]}": use only a-z, 0-9 and hyphens'
-        case "tuple_type":
-            return f"{key} must be a list of numbers, such as [0, 1], but is {_show_value(detail['input'])}"
-        case "path_type":
-            return f"{key} must be a path in quotes, but is {_show_value(detail['input'])}"
-        case _:
-            message = detail["msg"].removeprefix("Input ")
-            return f"{key} {message}, but is {_show_value(detail['input'])}"
-
-
-def _locate_key(key: str) -> str:
-    section, dot, _ = key.partition(".")
-    return f" under [{section}]" if dot else ", above the first section"
-
-
-def _suggest_key(key: str) -> str:
-    known = [*_DESCRIPTIONS, *_SECTIONS]
-    if close := difflib.get_close_matches(key, known, n=1):
-        return f"; did you mean {close[0]}?"
-    section = key.partition(".")[0]
-    if section in _SECTIONS:
-        return f"; [{section}] has: {', '.join(_SECTIONS[section].model_fields)}"
-    return f"; the sections are: {', '.join(_SECTIONS)}"
-
-
-def _show_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -27,6 +27,8 @@ HEAVY = {
     "matplotlib",
     "numpy",
     "pydantic",
+    "boto3",
+    "botocore",
 }
 
 SMALLEST = '[model]\nname = "embedded:tiny"\n[train]\nmax_steps = 1\n'
@@ -45,14 +47,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
-    verbs = ["prepare", "train", "test", "write", "export", "inspect"]
+    verbs = ["prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data"]
     shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]
     assert shown == verbs
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "test", "write", "export", "inspect"])
+@pytest.mark.parametrize(
+    "verb", ["prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data", "data push"]
+)
 def test_help_of_each_verb_works(verb: str) -> None:
-    result = CliRunner().invoke(app, [verb, "--help"])
+    result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
     assert f"ghostpen {verb}" in result.stdout.replace("root", "ghostpen")
 
@@ -262,3 +266,34 @@ def test_prepare_table_without_a_clear_column_is_asked_about_at_a_terminal(tmp_p
     assert "  1 title\r\n  2 body\r\n" in shown
     assert shown.count("Which column of a.jsonl holds the text?") == 2
     assert b"3,200" in stdout  # the words of 8 rows
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--mode", "train"], "run.toml: storage.uri is missing: the place in S3 that holds data/ and gets runs/"),
+        (["--mode", "test", "--set", "storage.uri=s3://some/where"], "--run-id is missing: name the run that is to"),
+        (["--mode", "train", "--set", "storage.uri=s3://some/where", "--run-id", "A"], '--run-id is "A": use 1 to'),
+    ],
+)
+def test_run_that_is_not_said_whole_is_one_line_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(f'name = "a"\n{SMALLEST}', encoding="utf-8")
+    result = CliRunner().invoke(app, ["run", "--config", "run.toml", *options])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {expected}")
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_run_loads_no_model_to_watch_one() -> None:
+    script = (
+        "import sys, ghostpen.container.run; "
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "ghostpen" in loaded
+    assert loaded & (HEAVY - {"pydantic"}) == set()

@@ -11,9 +11,12 @@ from ghostpen.config import (
     EvalConfig,
     LoraConfig,
     RunConfig,
+    check_run_id,
     find_newest_run,
     load_run_config,
     load_saved_config,
+    parse_run_config,
+    select_decisive,
 )
 from ghostpen.errors import ConfigError
 
@@ -236,3 +239,31 @@ def test_every_setting_has_a_text() -> None:
     }
     assert settings.keys() >= {"DataConfig.dir", "OutputConfig.dir"}
     assert [key for key, text in settings.items() if not text] == []
+
+
+def test_content_from_elsewhere_is_read_as_a_file_is(config_file: Path) -> None:
+    content = config_file.read_bytes()
+    assert parse_run_config(content, ["lora.rank=4"], where="s3://b/run.toml") == load_run_config(
+        config_file, ["lora.rank=4"]
+    )
+    with pytest.raises(ConfigError, match="^s3://b/run.toml: is not valid TOML"):
+        parse_run_config(b"name = ", where="s3://b/run.toml")
+    with pytest.raises(ConfigError, match="^s3://b/run.toml: is not UTF-8 text"):
+        parse_run_config(b"name = '\xe9'", where="s3://b/run.toml")
+
+
+@pytest.mark.parametrize("run_id", ["", "A", "a_b", "a" * 65, "a\n", "../a"])
+def test_run_id_that_no_place_takes_is_refused(run_id: str) -> None:
+    with pytest.raises(ConfigError, match="^--run-id is "):
+        check_run_id(run_id)
+
+
+def test_decisive_settings_leave_places_out() -> None:
+    settings = {"name": "a", "tracking": {}, "storage": {}, "output": {}, "data": {"dir": "d", "harmony_share": 0.5}}
+    assert select_decisive(settings) == {"name": "a", "data": {"harmony_share": 0.5}}
+
+
+@pytest.mark.parametrize("uri", ["bucket/prefix", "s3://", "s3://A/b", "https://s3.amazonaws.com/b"])
+def test_storage_that_is_no_place_in_s3_is_refused(config_file: Path, uri: str) -> None:
+    with pytest.raises(ConfigError, match=rf'^--set storage.uri: storage.uri is "{uri}": write s3://BUCKET/PREFIX$'):
+        load_run_config(config_file, [f"storage.uri={uri}"])

@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import re
 import struct
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ghostpen.aws.errors import (
+    NOT_THERE,
+    TAKEN,
+    get_code,
+    list_failures,
+    retry_passing,
+    translate_failure,
+    translate_session_failure,
+)
 from ghostpen.errors import CloudError
 
 S3_PREFIX = "s3://"
-# Of one connection and of one answer; with RETRIES more tries, a call ends within three minutes.
+# Of one connection and of one answer. With ATTEMPTS tries, a call survives that every third answer is a refusal,
+# and ends within two minutes where no connection is made, within nine where connections stay silent.
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 30
-RETRIES = 3
+ATTEMPTS = 10
+CONNECTIONS = 16  # more than the transfers of transfer.py use at once
 # What describes a model without its weights: the settings, and an index of many files or one file's header.
 SETTINGS_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-_SIGN_IN = "sign in (aws sso login, aws configure), set AWS_PROFILE, or run where a role gives them"
-_NOT_THERE = {"404", "NoSuchKey", "NotFound"}
-_REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
-_WRONG_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestExpired"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def parse_location(uri: str) -> S3Location:
     return S3Location(match[1], (match[2] or "").strip("/"))
 
 
-def make_client() -> Any:
+def make_client(*, attempts: int = ATTEMPTS) -> Any:
     """Make an S3 client with the credentials of the environment, and a deadline for every call.
 
     Raises:
@@ -68,21 +77,29 @@ def make_client() -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
-    retries = {"total_max_attempts": 1 + RETRIES, "mode": "standard"}
-    config = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries=retries)
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        max_pool_connections=CONNECTIONS,
+        # botocore's own defaults, which AWS's settings files could turn off.
+        request_checksum_calculation="when_supported",
+        response_checksum_validation="when_supported",
+    )
     try:
         return boto3.Session().client("s3", config=config)  # boto3.client would keep credentials for all later ones
     except BotoCoreError as error:
-        raise CloudError(f"credentials of AWS can't be used ({error}); {_SIGN_IN}") from error
+        raise translate_session_failure(error) from error
 
 
 class ObjectStore:
-    """Read objects below one location."""
+    """Read, write and list objects below one location."""
 
-    def __init__(self, client: Any, location: S3Location) -> None:
+    def __init__(self, client: Any, location: S3Location, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Take boto3's S3 client, or what answers like it."""
-        self._client = client
+        self.client = client
         self.location = location
+        self.sleep = sleep
 
     def read_object(self, name: str, *, start: int = 0, size_bytes: int | None = None) -> bytes | None:
         """Read an object, or `size_bytes` of it from `start` on; None where it is not there.
@@ -90,64 +107,58 @@ class ObjectStore:
         Raises:
             CloudError: no credentials, no such bucket, no right to read, no answer.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        key = self.location.locate(name)
+        place = self._place(name)
         byte_range = {} if size_bytes is None else {"Range": f"bytes={start}-{start + size_bytes - 1}"}
+
+        def read() -> bytes:
+            content: bytes = self.client.get_object(**place, **byte_range)["Body"].read()
+            return content
+
         try:
-            answer = self._client.get_object(Bucket=self.location.bucket, Key=key, **byte_range)
-            content: bytes = answer["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_THERE:
+            return retry_passing(read, sleep=self.sleep)
+        except list_failures() as error:
+            if get_code(error) in NOT_THERE:
                 return None
-            raise _translate_refusal(error, bucket=self.location.bucket, key=key) from error
-        except BotoCoreError as error:
-            raise _translate_failure(error, bucket=self.location.bucket) from error
-        return content
+            raise translate_failure(error, bucket=place["Bucket"], key=place["Key"]) from error
 
+    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        """Write a small object, or leave alone what is there with `only_if_absent`; tell whether it was written.
 
-def _translate_refusal(error: Any, *, bucket: str, key: str) -> CloudError:
-    """Say what an answer of S3 means."""
-    code = error.response["Error"]["Code"]
-    if code == "NoSuchBucket":
-        return CloudError(
-            f"{S3_PREFIX}{bucket}: there is no such bucket; correct its name, or the account (AWS_PROFILE)"
-        )
-    if code in _REFUSED:
-        return CloudError(
-            f"{S3_PREFIX}{bucket}/{key}: access denied; the credentials in use need s3:GetObject on it, and "
-            "s3:ListBucket on the bucket, without which S3 says the same of an object that is not there"
-        )
-    if code in _WRONG_CREDENTIALS:
-        return CloudError(
-            f"AWS does not accept the credentials in use ({code}); sign in again (aws sso login), or set "
-            "AWS_PROFILE to another profile"
-        )
-    return CloudError(f"{S3_PREFIX}{bucket}/{key} could not be read: S3 answered {code}; try again later")
+        False may also mean that an earlier try of the same call was the one that wrote it: its answer was lost.
 
+        Raises:
+            CloudError: no credentials, no such bucket, no right to write, no answer.
+        """
+        place = self._place(name)
+        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+        try:
+            retry_passing(lambda: self.client.put_object(**place, **condition, Body=data), sleep=self.sleep)
+        except list_failures() as error:
+            if only_if_absent and get_code(error) in TAKEN:
+                return False
+            raise translate_failure(error, bucket=place["Bucket"], key=place["Key"]) from error
+        return True
 
-def _translate_failure(error: Any, *, bucket: str) -> CloudError:
-    """Say why S3 was not asked, or did not answer."""
-    from botocore.exceptions import (
-        NoCredentialsError,
-        PartialCredentialsError,
-        SSOError,
-        TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    )
+    def list_objects(self, name: str) -> dict[str, int]:
+        """List what is below `name`: what each key has after it and a slash, and its size in bytes.
 
-    missing = (
-        NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    )  # fmt: skip
-    reason = " ".join(str(error).split())
-    if isinstance(error, missing):
-        return CloudError(
-            f"{S3_PREFIX}{bucket} needs credentials of AWS, and none can be used ({reason}); {_SIGN_IN}"
-        )
-    return CloudError(
-        f"{S3_PREFIX}{bucket} did not answer: {reason}; check the network, the region and AWS_ENDPOINT_URL"
-    )
+        Raises:
+            CloudError: no credentials, no such bucket, no right to list, no answer.
+        """
+        prefix = self.location.locate(f"{name}/")
+
+        def read_pages() -> dict[str, int]:
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.location.bucket, Prefix=prefix)
+            found = [entry for page in pages for entry in page.get("Contents", ())]
+            return {entry["Key"].removeprefix(prefix): entry["Size"] for entry in found}
+
+        try:
+            return retry_passing(read_pages, sleep=self.sleep)
+        except list_failures() as error:
+            raise translate_failure(error, bucket=self.location.bucket, key=prefix) from error
+
+    def _place(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.location.bucket, "Key": self.location.locate(name)}
 
 
 def download_description(store: ObjectStore, folder: Path) -> None:

@@ -90,6 +90,31 @@ def load_manifest(folder: Path) -> Manifest:
         raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
 
 
+def list_prepared_files(folder: Path) -> dict[str, Path]:
+    """List the files of prepared data by name, once they are known to be whole.
+
+    Raises:
+        DataError: there is no prepared data, or its files are not the ones that were written.
+    """
+    check_unchanged(load_manifest(folder), folder)
+    names = (MANIFEST_NAME, *(f"{split}.jsonl" for split in SPLITS))
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def check_unchanged(manifest: Manifest, folder: Path) -> None:
+    """Compare the files with the fingerprint in their manifest.
+
+    Raises:
+        DataError: they differ, or one can't be read.
+    """
+    try:
+        unchanged = compute_data_sha256(folder) == manifest.data_sha256
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be read ({error.strerror}); check its permissions") from error
+    if not unchanged:
+        raise DataError(f"{folder}: its files were changed after they were prepared; delete it and prepare again")
+
+
 def save_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the manifest as indented JSON."""
     text = manifest.model_dump_json(indent=2, ensure_ascii=False) + "\n"

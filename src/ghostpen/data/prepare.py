@@ -24,6 +24,7 @@ from ghostpen.data.manifest import (
     Manifest,
     SourceRecord,
     SplitCounts,
+    check_unchanged,
     compute_data_sha256,
     load_manifest,
     save_manifest,
@@ -210,8 +211,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     manifest = load_manifest(out)
     if manifest.inputs != inputs:
         raise DataError(f"{out}: holds data of other inputs; give a new folder as --out, or delete this one")
-    if compute_data_sha256(out) != manifest.data_sha256:
-        raise DataError(f"{out}: its files were changed after they were prepared; delete it and prepare again")
+    check_unchanged(manifest, out)
     return manifest
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostpen.config import RunConfig
+from ghostpen.config import RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.sections import Section, load_sections
 from ghostpen.errors import ConfigError, DataError
@@ -83,8 +83,7 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
                 f"the {label} adapter was trained on other data than data.dir holds now; "
                 "delete the run's folder and train again"
             )
-    # Nor does it matter where their curves went.
-    settings = {label: dict(manifest["config"], name="", tracking=None) for label, manifest in manifests.items()}
+    settings = {label: select_decisive(manifest["config"]) | {"name": ""} for label, manifest in manifests.items()}
     if settings["control"] != settings["author"]:
         raise ConfigError(
             "the control adapter was trained with other settings than the author's, so their difference would "

@@ -49,6 +49,11 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
     return progress
 
 
+def list_sealed(checkpoint: Path) -> list[str]:
+    """List the names of the files that a checkpoint's seal covers."""
+    return list(json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["sha256"])
+
+
 def delete_old_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
     """Delete all but the `keep` newest sealed checkpoints and the best one. Call it after the newest is sealed."""
     kept = 0

@@ -8,7 +8,6 @@ output of the first, one error, one exit code. Must not import torch, except to 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from typing import IO, Any
 
 from ghostpen.config import TrainConfig
 from ghostpen.errors import ConfigError
+from ghostpen.processes import end_with_parent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # From the first process's end to SIGTERM for the others: they leave together, and after an error the first may
@@ -31,7 +31,6 @@ END_TIMEOUT_S = 30.0
 # From SIGTERM to SIGKILL: a process that waits for a dead one inside NCCL runs no handler.
 KILL_TIMEOUT_S = 10.0
 _SPLITTING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # set by `accelerate launch`
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,6 @@ def _render_variables(environ: Mapping[str, str], *, processes: int) -> dict[str
 def _start(
     command: Sequence[str], *, environ: Mapping[str, str], is_first: bool, stderr: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    libc = ctypes.CDLL(None)
     if is_first:
         sys.stdout.flush()
     return subprocess.Popen(
@@ -214,7 +212,7 @@ def _start(
         stdout=None if is_first else subprocess.DEVNULL,
         stderr=stderr,
         process_group=0,  # or a terminal's Ctrl-C would come twice: from the terminal, and passed on
-        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM)),
+        preexec_fn=end_with_parent(signal.SIGTERM),
     )
 
 

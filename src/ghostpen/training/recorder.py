@@ -1,19 +1,18 @@
 """What a tracker is to ghostpen: something that is told what was measured, and may fail without harm.
 
-Must not import anything but the standard library: the process that talks to Weights & Biases starts with it.
+Must not import more than the standard library and what does the same: the process that talks to Weights & Biases
+starts with it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-_URL_LOGIN = re.compile(r"//[^/@\s]+@")
-_SHORTEST_SECRET = 8  # shorter values are words that a message may hold for other reasons
+from ghostpen.redaction import find_secrets, redact
+
 _LONGEST_REASON = 200
 
 
@@ -64,7 +63,4 @@ def describe_error(error: BaseException, environ: Mapping[str, str]) -> str:
     """Describe an error of a tracker in a line that holds no secret of the environment and no login of a URL."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    for name, value in environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "***")
-    return _URL_LOGIN.sub("//***@", text)[:_LONGEST_REASON]
+    return redact(text, find_secrets(environ))[:_LONGEST_REASON]

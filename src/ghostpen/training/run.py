@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostpen.config import RunConfig, build_run_config
+from ghostpen.config import RunConfig, build_run_config, check_run_id, select_decisive
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.samples import TrainSample, build_train_samples
 from ghostpen.data.sections import Section, load_sections
@@ -36,11 +36,20 @@ class TrainResult:
 
 
 def train_run(
-    config: RunConfig, *, control: bool, resume: bool, console: Console, ranks: Ranks = ALONE
+    config: RunConfig,
+    *,
+    control: bool,
+    resume: bool,
+    console: Console,
+    run_id: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Train one adapter; do nothing where the same one stands finished.
 
     Of several processes each is called with the same settings; only the first writes.
+
+    Args:
+        run_id: of a new run, for its manifest and the tracker; None makes one up. The control's has -control behind.
 
     Raises:
         ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false.
@@ -53,7 +62,9 @@ def train_run(
     data = load_manifest(config.data.dir)
     load_sections(config.data.dir, "contrast_train" if control else "train")  # refused here, if at all
     validation = load_validation(config)
-    start = ranks.share(lambda: plan_start(config, control=control, resume=resume, data_sha256=data.data_sha256))
+    start = ranks.share(
+        lambda: plan_start(config, control=control, resume=resume, run_id=run_id, data_sha256=data.data_sha256)
+    )
     if start.finished:
         console.print(
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
@@ -146,20 +157,26 @@ def load_validation(config: RunConfig) -> dict[str, list[Section]]:
     }
 
 
-def plan_start(config: RunConfig, *, control: bool, resume: bool, data_sha256: str) -> Start:
+def plan_start(
+    config: RunConfig, *, control: bool, resume: bool, data_sha256: str, run_id: str | None = None
+) -> Start:
     """Decide between a new run, a resumed one, and nothing to do.
 
     Raises:
-        ConfigError: the folder holds a run of other data or settings, or an unfinished one without --resume.
+        ConfigError: the folder holds a run of other data or settings, or an unfinished one without --resume; or
+            `run_id` is none.
     """
     folder = config.run_dir / CONTROL_FOLDER if control else config.run_dir
     manifest = read_manifest(folder)
-    new_id = f"{config.name}{'-control' if control else ''}-{uuid.uuid4().hex[:8]}"
+    role = "-control" if control else ""
+    made_up = f"{config.name}{role}-{uuid.uuid4().hex[:8]}"
+    new_id = made_up if run_id is None else f"{check_run_id(run_id)}{role}"
     if manifest is None:
         return Start(folder, new_id, None, None)
-    # Read as a config, so that a setting that came later counts with its default. Tracking changes no result.
-    trained = build_run_config(manifest["config"]).model_copy(update={"tracking": config.tracking})
-    if trained != config or manifest["data_sha256"] != data_sha256:
+    # Read as a config, so that a setting that came later counts with its default.
+    configs = (build_run_config(manifest["config"]), config)
+    trained, wanted = (select_decisive(settings.model_dump(mode="json")) for settings in configs)
+    if trained != wanted or manifest["data_sha256"] != data_sha256:
         raise ConfigError(
             f"{folder} holds a run of other data or settings; choose another name (--set name=...) or delete it"
         )

@@ -136,7 +136,7 @@ def test_server_that_does_not_answer_is_one_line(aws_environment: None, monkeypa
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
 
     with pytest.raises(CloudError, match=r"^s3://models did not answer: Could not connect"):
-        ObjectStore(make_client(), S3Location("models", "")).read_object("config.json")
+        ObjectStore(make_client(attempts=2), S3Location("models", "")).read_object("config.json")
 
 
 class RefusingClient:
@@ -161,7 +161,7 @@ class RefusingClient:
 )
 def test_refusal_of_s3_says_what_to_do(code: str, message: str) -> None:
     with pytest.raises(CloudError) as caught:
-        ObjectStore(RefusingClient(code), S3Location("models", "m")).read_object("config.json")
+        ObjectStore(RefusingClient(code), S3Location("models", "m"), sleep=lambda _: None).read_object("config.json")
     assert message in caught.value.message
 
 
@@ -174,16 +174,18 @@ class TornClient:
         return {"Body": StreamingBody(BytesIO(b"1234"), 10)}
 
 
-def test_answer_that_breaks_off_is_an_error_and_no_half_object() -> None:
+def test_answer_that_breaks_off_is_an_error_after_four_tries_and_no_half_object() -> None:
+    pauses_s: list[float] = []
     with pytest.raises(CloudError, match="did not answer: 4 read, but total bytes expected is 10"):
-        ObjectStore(TornClient(), S3Location("models", "")).read_object("config.json")
+        ObjectStore(TornClient(), S3Location("models", ""), sleep=pauses_s.append).read_object("config.json")
+    assert pauses_s == [0.5, 1.0, 2.0]
 
 
 def test_client_has_a_deadline_for_every_call(aws_environment: None) -> None:
     config = make_client().meta.config
 
     assert (config.connect_timeout, config.read_timeout) == (10, 30)
-    assert config.retries == {"total_max_attempts": 4, "mode": "standard"}
+    assert config.retries == {"total_max_attempts": 10, "mode": "standard"}
 
 
 def test_aws_package_loads_no_model_and_no_boto3_until_it_is_used() -> None:

@@ -7,18 +7,34 @@ from ghostpen.evaluation.run import check_comparable
 
 
 def make_manifests(**changes: Any) -> dict[Any, dict[str, Any]]:
-    settings = {"name": "austen", "train": {"seed": 0}, "tracking": {"tracker": "wandb"}}
+    settings = {
+        "name": "austen",
+        "data": {"dir": "data", "sequence_length": 64},
+        "train": {"seed": 0},
+        "tracking": {"tracker": "wandb"},
+    }
     return {
         "control": {"data_sha256": "d", "config": settings | changes},
         "author": {"data_sha256": "d", "config": settings},
     }
 
 
-@pytest.mark.parametrize("changes", [{}, {"name": "other"}, {"tracking": {"tracker": "none"}}])
-def test_control_whose_name_or_tracking_differs_compares(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"name": "other"},
+        {"tracking": {"tracker": "none"}},
+        {"output": {"dir": "elsewhere"}},
+        {"storage": {"uri": "s3://elsewhere"}},
+        {"data": {"dir": "elsewhere", "sequence_length": 64}},
+    ],
+)
+def test_control_that_differs_in_name_tracking_or_place_compares(changes: dict[str, Any]) -> None:
     check_comparable(make_manifests(**changes), "d")
 
 
-def test_control_of_other_settings_is_refused() -> None:
+@pytest.mark.parametrize("changes", [{"train": {"seed": 1}}, {"data": {"dir": "data", "sequence_length": 32}}])
+def test_control_of_other_settings_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="with other settings than the author's"):
-        check_comparable(make_manifests(train={"seed": 1}), "d")
+        check_comparable(make_manifests(**changes), "d")

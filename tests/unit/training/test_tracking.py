@@ -186,6 +186,50 @@ def test_changed_tracking_leaves_a_run_the_same(tmp_path: Path, key: str) -> Non
         plan_start(other, control=False, resume=True, data_sha256="d")
 
 
+def test_moved_run_stays_the_same(tmp_path: Path) -> None:
+    (tmp_path / "here/austen").mkdir(parents=True)
+    config = move(make_config(), output=tmp_path / "here", data=Path("data"), uri="s3://one/prefix")
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "run_id": "austen-1",
+        "finished": True,
+        "data_sha256": "d",
+        "config": config.model_dump(mode="json"),
+    }
+    write_manifest(manifest, tmp_path / "here/austen")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = move(config, output=tmp_path / "there", data=Path("other"), uri="s3://another")
+    assert plan_start(moved, control=False, resume=True, data_sha256="d").finished == manifest
+    with pytest.raises(ConfigError, match="other data or settings"):
+        plan_start(moved, control=False, resume=True, data_sha256="e")
+    longer = moved.data.model_copy(update={"sequence_length": 64})
+    with pytest.raises(ConfigError, match="other data or settings"):
+        plan_start(moved.model_copy(update={"data": longer}), control=False, resume=True, data_sha256="d")
+
+
+def move(config: RunConfig, *, output: Path, data: Path, uri: str) -> RunConfig:
+    return config.model_copy(
+        update={
+            "output": config.output.model_copy(update={"dir": output}),
+            "data": config.data.model_copy(update={"dir": data}),
+            "storage": config.storage.model_copy(update={"uri": uri}),
+        }
+    )
+
+
+@pytest.mark.parametrize(("control", "expected"), [(False, "mine-1"), (True, "mine-1-control")])
+def test_new_run_takes_the_id_that_is_given(tmp_path: Path, control: bool, expected: str) -> None:
+    config = move(make_config(), output=tmp_path, data=Path("data"), uri="s3://one")
+    start = plan_start(config, control=control, resume=True, data_sha256="d", run_id="mine-1")
+    assert start.run_id == expected
+
+
+def test_id_that_no_place_takes_is_refused(tmp_path: Path) -> None:
+    config = move(make_config(), output=tmp_path, data=Path("data"), uri="s3://one")
+    with pytest.raises(ConfigError, match='--run-id is "a/b": use 1 to 64 of'):
+        plan_start(config, control=False, resume=True, data_sha256="d", run_id="a/b")
+
+
 # A tracker that fails
 
 

@@ -1,0 +1,35 @@
+import pytest
+
+from ghostpen.redaction import find_secrets, redact
+
+
+def test_secrets_are_the_long_values_of_variables_named_so() -> None:
+    environ = {
+        "WANDB_API_KEY": "0123456789",
+        "hf_token": "hf_abcdefgh",
+        "MY_PASSWORD": "short",
+        "HOME": "/home/someone",
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    assert find_secrets(environ) == ("hf_abcdefgh", "0123456789")
+
+
+def test_secret_of_several_lines_is_hidden_in_each() -> None:
+    secrets = find_secrets({"DEPLOY_KEY": "-----BEGIN-----\nabcdefghijkl\n---END---\n"})
+    assert redact("so abcdefghijkl is it", secrets) == "so *** is it"
+
+
+def test_secret_within_another_leaves_nothing_of_it() -> None:
+    secrets = find_secrets({"A_KEY": "12345678", "B_KEY": "12345678-and-more"})
+    assert redact("x 12345678-and-more y 12345678", secrets) == "x *** y ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://me:pass@host/x", "https://***@host/x"),
+        ("https://host/x and you@host", "https://host/x and you@host"),
+    ],
+)
+def test_login_of_a_url_is_hidden(text: str, expected: str) -> None:
+    assert redact(text, ()) == expected
