@@ -4,17 +4,12 @@ import enum
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console
 from ghostpen.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ghostpen.data.prepare import PreparedData
 
 
 class RunMode(enum.Enum):
@@ -36,7 +31,11 @@ class ExportTo(enum.Enum):
 @app.command()
 def prepare(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SRC...", help="Text files, folders of them, or embedded:NAME.")
+        list[str],
+        typer.Argument(
+            metavar="SRC...",
+            help="Texts, books, mails, chats and archives: files, folders of them, or embedded:NAME.",
+        ),
     ],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who wrote the texts.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
@@ -51,10 +50,27 @@ def prepare(
         str | None, typer.Option(metavar="GLOB", help="Documents to hold out for the test, by name.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    me: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The author's name or address in mails and chats; once for each."),
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The column of a table that holds the text; once for each."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A file that can't be read is an error.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, phone numbers and keys.")] = False,
+    redact_names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
+    ] = None,
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
     from ghostpen.data.prepare import prepare_data
+    from ghostpen.data.redaction import Redactor, load_names
+    from ghostpen.data.sources import ReadingOptions
+    from ghostpen.data.terminal import choose_column, render_prepared
 
+    names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
         sources,
         author=author,
@@ -63,8 +79,17 @@ def prepare(
         val_docs=val_docs,
         test_docs=test_docs,
         seed=seed,
+        options=ReadingOptions(
+            me=tuple(me or ()),
+            text_columns=tuple(text_column or ()),
+            choose_column=choose_column if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            strict=strict,
+        ),
+        redactor=Redactor(names) if redact or names else None,
     )
     console = make_console()
+    for file in prepared.unread:
+        typer.echo(f"not read: {file.origin}: {file.reason}", err=True)
     if prepared.already_there:
         console.print(
             f"nothing to do: {prepared.dir} holds the data of the same texts and settings",
@@ -72,7 +97,7 @@ def prepare(
             markup=False,
         )
     else:
-        console.print(_render_prepared(prepared))
+        console.print(render_prepared(prepared))
 
 
 @app.command()
@@ -301,25 +326,3 @@ def inspect(
         typer.echo(inspection.to_json())
     else:
         make_console().print(render_inspection(inspection))
-
-
-def _render_prepared(prepared: "PreparedData") -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    manifest = prepared.manifest
-    notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
-    if manifest.within_document:
-        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
-    table = Table(
-        title=escape(f"{manifest.author} in {prepared.dir}"),
-        title_justify="left",
-        caption="\n".join(notes),
-        caption_justify="left",
-    )
-    for heading in ("split", "documents", "sections", "words", "bytes"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
-    for split, counts in manifest.splits.items():
-        sizes = (counts.documents, counts.sections, counts.words, counts.size_bytes)
-        table.add_row(split, *(f"{size:,}" for size in sizes))
-    return table
