@@ -84,8 +84,8 @@ def render_rows(outcome: DeployOutcome) -> list[tuple[str, str]]:
 
 
 def render_terminal(outcome: DeployOutcome) -> str:
-    """Render for a terminal."""
-    rows = render_rows(outcome)
+    """Render for a terminal, without the error: that is printed after it, as every error is."""
+    rows = [(heading, text) for heading, text in render_rows(outcome) if heading != "why"]
     width = max(len(heading) for heading, _ in rows)
     return "\n".join(f"{heading.ljust(width)}  {text}" for heading, text in rows)
 

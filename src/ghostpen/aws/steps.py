@@ -54,6 +54,7 @@ from ghostpen.errors import (
 )
 
 VERIFY_S = 300.0  # for S3 to answer
+CLOCKS_APART = timedelta(seconds=60)  # this machine's and the instance's, whose lines are wanted from the first on
 
 
 @dataclass
@@ -92,6 +93,7 @@ class Steps:
         self._report = report
         self._show_log = show_log
         self._fleet = Fleet(clients.autoscaling, config.group.name)
+        self._began_at = waiting.clock() - CLOCKS_APART
         self.course = Course(armed_at=plan.armed_at)
 
     def take(self, step: Step) -> None:
@@ -221,9 +223,7 @@ class Steps:
         if self.course.member is None:
             self._find_instance_of_status()
         watch = self._make_watch()
-        logs = LogReader(
-            self._clients.logs, self._config.logs.group, self._request.run_id, since=self._waiting.clock()
-        )
+        logs = LogReader(self._clients.logs, self._config.logs.group, self._request.run_id, since=self._began_at)
         follower = Follower(
             watch, self._store, logs, run_id=self._request.run_id, handover=self._plan.handover, report=self._report,
             show_log=self._show_log,

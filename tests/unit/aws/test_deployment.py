@@ -31,6 +31,7 @@ from tests.stand_ins.aws.faults import (
     Unreachable,
 )
 from tests.stand_ins.aws.in_process import MachineLost
+from tests.stand_ins.aws.rights import DEPLOY_ACTIONS, UNCHECKED, name_action
 from tests.stand_ins.aws.world import GroupSpec, World
 
 from ghostpen.aws.deployment import execute_deploy, prepare_deploy
@@ -271,6 +272,20 @@ def test_secrets_that_can_not_be_deleted_are_told_of_and_end_by_themselves() -> 
     assert outcome.notes[0].startswith("secrets below /ghostpen/emma could not be deleted, and end by themselves")
     account.pass_time(LATE_S)
     assert account.simulator.list_leftovers() == []
+
+
+def test_deployment_makes_every_call_that_its_role_allows_and_no_other() -> None:
+    asked: set[str] = set()
+    for faults in (
+        [],
+        [MeddlingFault(Meddling.PROTECT, 600.0), change(ends_itself=False)],  # the instance is ended by its id
+        [CallFault("ssm:GetCommandInvocation", THROTTLED, times=10_000)],  # the command is cancelled
+    ):
+        account = Account(*faults)
+        account.deploy()
+        asked |= {name_action(request) for request in account.simulator.requests if request.caller == "job"}
+
+    assert asked - UNCHECKED == DEPLOY_ACTIONS
 
 
 # -- the way down ------------------------------------------------------------------------------------------------
