@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ghostpen.aws.clients import Clients
@@ -22,6 +22,7 @@ from ghostpen.aws.plan import DeployPlan, plan_deploy
 from ghostpen.aws.preflight import compute_problems, find_rival
 from ghostpen.aws.s3 import ObjectStore, parse_location
 from ghostpen.aws.settings import DeployConfig
+from ghostpen.aws.shutdown import make_harmless
 from ghostpen.aws.steps import Steps
 from ghostpen.aws.stopping import Stopping, StopRequested, make_interrupted
 from ghostpen.aws.waiting import Waiting, read_clock
@@ -95,6 +96,7 @@ class Deployment:
         self._plan = plan
         self._config = config
         self._request = request
+        tools = replace(tools, report=make_harmless(tools.report), show_log=make_harmless(tools.show_log))
         self._tools = tools
         self._stopping = stopping
         self._store = tools.open_store(config)

@@ -6,6 +6,7 @@ by hand. Must not wait for anything else: whoever deletes secrets or reads resul
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -46,6 +47,16 @@ def shut_down(
                 f"({ending.describe()}): A GPU MAY BE RUNNING AND COSTING MONEY. By hand: {render_by_hand(fleet)}"
             ) from ending.trouble
         waiting.sleep(waiting.poll_s)
+
+
+def make_harmless(report: Callable[[str], None]) -> Callable[[str], None]:
+    """Make a report that never fails: a terminal that is gone, or a full disk, must not keep a GPU running."""
+
+    def report_if_possible(text: str) -> None:
+        with contextlib.suppress(Exception):
+            report(text)
+
+    return report_if_possible
 
 
 def render_by_hand(fleet: Fleet) -> str:
@@ -111,6 +122,6 @@ class _Ending:
         except Exception as error:  # even a bug of ours must not end the tries: a GPU may be running
             self.trouble = error
             if self._reported != str(error):
-                self._report(f"{error}; trying again")
-            self._reported = str(error)
+                self._reported = str(error)
+                make_harmless(self._report)(f"{error}; trying again")
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -286,6 +287,31 @@ def test_deployment_makes_every_call_that_its_role_allows_and_no_other() -> None
         asked |= {name_action(request) for request in account.simulator.requests if request.caller == "job"}
 
     assert asked - UNCHECKED == DEPLOY_ACTIONS
+
+
+def test_terminal_that_is_gone_neither_ends_the_run_nor_keeps_the_gpu() -> None:
+    account = Account(CallFault(SET, THROTTLED, nth=2))
+    request = account.make_request()
+
+    def fail(_: str) -> None:
+        raise BrokenPipeError
+
+    plan = prepare_deploy(account.config, request, tools=account.make_tools())
+    tools = replace(account.make_tools(), report=fail, show_log=fail)
+    outcome = execute_deploy(plan, account.config, request, tools=tools)
+
+    assert (outcome.word, account.simulator.list_leftovers()) == ("completed", [])
+
+
+def test_bug_in_a_step_is_raised_after_the_group_is_at_zero() -> None:
+    account = Account()
+    request, tools = account.make_request(), account.make_tools()
+    plan = prepare_deploy(account.config, request, tools=tools)
+    broken = replace(plan, steps=(*plan.steps[:-1], "no step"))  # type: ignore[arg-type]
+
+    with pytest.raises(AttributeError):
+        execute_deploy(broken, account.config, request, tools=tools)
+    assert account.simulator.list_leftovers() == []
 
 
 # -- the way down ------------------------------------------------------------------------------------------------

@@ -128,9 +128,10 @@ def test_script_s_end_alone_does_not_end_a_machine_that_hangs(mishap: Mishap) ->
     [
         ((NO_HOOK,), ()),
         ((NO_HOOK, ("exit_code", 1)), ()),
+        ((NO_HOOK, ("run_s", 86400.0), ("ignores_sigterm", True)), ()),
         ((NO_HOOK,), (happen(Mishap.AGENT_LOST),)),
     ],
-    ids=["well", "fails", "agent lost"],
+    ids=["well", "fails", "too long", "agent lost"],
 )
 def test_run_s_timer_alone_ends_it(changes: Any, incidents: tuple[Incident, ...]) -> None:
     account = make(InstanceFault(changes, incidents), JOB_LOST, scheduled=False)
@@ -163,13 +164,23 @@ def test_timers_alone_do_not_end_a_machine_that_hangs() -> None:
     [
         (JOB_LOST, InstanceFault((NO_HOOK,))),
         (JOB_LOST, InstanceFault((NO_HOOK, ("exit_code", 1)))),
+        (JOB_LOST, InstanceFault((NO_HOOK, ("run_s", 86400.0)))),
         (JOB_LOST, InstanceFault((), (happen(Mishap.HANGS),))),
         (JOB_LOST, InstanceFault((), (happen(Mishap.AGENT_LOST),))),
         (JOB_LOST, InstanceFault((), (Incident(Mishap.DIES, Phase.RUN, 1000.0),))),  # replaced by the group
         (CallFault("autoscaling:SetDesiredCapacity", JobLost(applied=True)),),
         (CallFault("ssm:SendCommand", JobLost(applied=True)),),
     ],
-    ids=["well", "fails", "hangs", "agent lost", "dies and is replaced", "lost at once", "lost in the smoke test"],
+    ids=[
+        "well",
+        "fails",
+        "too long",
+        "hangs",
+        "agent lost",
+        "dies and is replaced",
+        "lost at once",
+        "lost in the smoke test",
+    ],
 )
 def test_scheduled_action_alone_ends_it(faults: tuple[Fault, ...]) -> None:
     account = make(*faults, NO_TIMERS, scheduled=True)

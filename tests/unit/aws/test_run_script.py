@@ -248,9 +248,10 @@ def test_container_gets_the_gpu_and_the_command_that_a_person_types(machine: Mac
 
     (command,) = machine.find("docker", "run")
     assert command == [
-        "run", "--detach", "--name", "ghostpen-emma", "--gpus", "all", "--ipc=host", "--ulimit", "memlock=-1",
-        "--ulimit", "stack=67108864", "--env-file", f"{machine.folder}/memory/env",
-        "--env", "AWS_REGION=eu-central-1", "--env", "AWS_DEFAULT_REGION=eu-central-1", "--log-driver", "awslogs",
+        "run", "--detach", "--init", "--name", "ghostpen-emma", "--gpus", "all", "--ipc=host",
+        "--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "--env-file", f"{machine.folder}/memory/env",
+        "--env", "AWS_REGION=eu-central-1", "--env", "AWS_DEFAULT_REGION=eu-central-1",
+        "--env", f"GHOSTPEN_IMAGE={SETTINGS['IMAGE']}", "--log-driver", "awslogs",
         "--log-opt", "awslogs-region=eu-central-1", "--log-opt", "awslogs-group=/ghostpen", "--log-opt",
         "awslogs-stream=emma/i-0a", "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=16m",
         SETTINGS["IMAGE"], "run", "--mode", "train", "--config", SETTINGS["CONFIG_URI"], "--run-id", "emma",

@@ -181,8 +181,9 @@ run() {
   local options=()
   [[ $CONTROL == yes ]] || options=(--no-control)
   # Non-blocking: a log group that does not answer must not hold the training up.
-  timeout 300 docker run --detach --name "$CONTAINER" --gpus all --ipc=host --ulimit memlock=-1 \
+  timeout 300 docker run --detach --init --name "$CONTAINER" --gpus all --ipc=host --ulimit memlock=-1 \
     --ulimit stack=67108864 --env-file "$MEMORY/env" --env AWS_REGION="$REGION" --env AWS_DEFAULT_REGION="$REGION" \
+    --env GHOSTPEN_IMAGE="$IMAGE" \
     --log-driver awslogs --log-opt awslogs-region="$REGION" --log-opt awslogs-group="$LOG_GROUP" \
     --log-opt awslogs-stream="$RUN_ID/$INSTANCE_ID" --log-opt mode=non-blocking --log-opt max-buffer-size=16m \
     "$IMAGE" run --mode "$MODE" --config "$CONFIG_URI" --run-id "$RUN_ID" --set "storage.uri=$STORAGE_URI" \
