@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stand_ins.deploy_install import link_packages
+from tests.stand_ins.deploy_install import link_packages, make_command
 
 ROOT = Path(__file__).parents[2]
 LOCK = """\
@@ -100,6 +100,14 @@ def test_every_module_for_aws_is_imported_with_that_part_alone(names: list[str],
     assert done.returncode == 0, done.stderr
     expected = {"ghostpen.aws.deployment", "ghostpen.aws.down", "ghostpen.aws.settings", "autoscaling", "sts"}
     assert expected <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("verb", ["deploy", "down", "logs", "smoke", "status"])
+def test_verb_is_there_with_that_part_alone(verb: str, names: list[str], tmp_path: Path) -> None:
+    command = make_command(names, tmp_path, source=ROOT / "src")
+    done = subprocess.run([*command, verb, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"ghostpen {verb}" in done.stdout
 
 
 @pytest.mark.parametrize("left_out", ["boto3", "jmespath", "pydantic-core", "s3transfer", "six", "typing-inspection"])

@@ -5,6 +5,8 @@ actions of others, `stand_ins/runner` docker and ghostpen, and a server that the
 are real.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -46,38 +48,59 @@ class WorkflowRun:
 
 
 class Started:
-    """A run of a workflow that goes on."""
+    """A run of a workflow that goes on, and writes what happens in it to two files."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, command: Sequence[str], log: Path, *, folder: Path, environment: Mapping[str, str]) -> None:
+        self._log, self._errors = log, log.with_suffix(".err")
+        with self._log.open("wb") as output, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=errors)
+
+    def read_log(self) -> str:
+        """Read what was printed so far."""
+        return self._log.read_text(encoding="utf-8")
 
     def cancel(self) -> None:
         """Cancel it, as a person does on GitHub."""
         self._process.send_signal(signal.SIGINT)
 
-    def finish(self) -> WorkflowRun:
-        """Wait for its end, two minutes at most."""
+    def lose(self) -> None:
+        """Lose the runner: everything on it ends at once, and nothing is cleaned up."""
+        self._process.send_signal(signal.SIGSTOP)  # or it would see its steps end, and go on
+        for process_id in [*find_descendants(self._process.pid), self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        self._process.wait()
+
+    def finish(self, *, limit_s: float = 120) -> WorkflowRun:
+        """Wait for its end."""
         try:
-            output, errors = self._process.communicate(timeout=120)
+            exit_code = self._process.wait(timeout=limit_s)
         finally:
             self._process.kill()
-        return read_run(self._process.returncode, output.splitlines(), errors)
+            self._process.wait()
+        return read_run(exit_code, self.read_log().splitlines(), self._errors.read_text(encoding="utf-8"))
 
 
 class Repository:
     """A repository named acme/ghostpen with one commit, whose workflows act runs."""
 
-    def __init__(self, folder: Path, *, aws: str) -> None:
-        """Copy the files that workflows use into `folder`. `aws` is the address of a server that stands for AWS."""
+    def __init__(self, folder: Path, *, aws: str, environment: Mapping[str, str] | None = None) -> None:
+        """Copy the files that workflows use into `folder`.
+
+        Args:
+            aws: the address of a server that stands for AWS. environment: what else the runner has.
+        """
         names = ("checkout", "home", "docker", "ghostpen")
         self.checkout, self.home, self.docker, self.ghostpen = (folder / name for name in names)
         self._stand_ins = {
             "AWS_ENDPOINT_URL": aws,
             "DOCKER_STAND_IN": str(self.docker),
             "GHOSTPEN_STAND_IN": str(self.ghostpen),
+            **(environment or {}),
         }
         for made in (self.checkout, self.home, self.docker, self.ghostpen):
             made.mkdir(parents=True)
+        self._numbers = itertools.count()
         for name in COPIED:
             target = self.checkout / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,15 +160,8 @@ class Repository:
             command += ["--local-repository", f"{owner}/{name}@{ref}={ACTIONS / name}"]
         for option, values in (("--env", self._stand_ins), ("--var", variables), ("--secret", secrets or {})):
             command += [part for name, value in values.items() for part in (option, f"{name}={value}")]
-        process = subprocess.Popen(
-            command,
-            cwd=self.checkout,
-            env=self._environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return Started(process)
+        log = self.home / f"act-{next(self._numbers)}.log"
+        return Started(command, log, folder=self.checkout, environment=self._environment())
 
     def run_script(self, name: str, *arguments: str) -> str:
         """Run one of the scripts as a person does, on the same docker, and return what it printed."""
@@ -172,6 +188,15 @@ class Repository:
         """Nothing of the developer's: act keeps its files below HOME, and hands the PATH to the steps."""
         path = f"{RUNNER}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {"PATH": path, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / ".cache")}
+
+
+def find_descendants(process_id: int) -> list[int]:
+    """Find the processes that a process has started, and theirs."""
+    found = []
+    for path in Path(f"/proc/{process_id}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found += [child, *find_descendants(child)]
+    return found
 
 
 def read_lines(path: Path) -> list[Any]:

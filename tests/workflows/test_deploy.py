@@ -209,6 +209,7 @@ def test_signal_of_githubs_runner_reaches_the_command(
         assert process.wait(timeout=5) == 128 + number  # GitHub waits for 7.5 seconds, then for 2.5
     finally:
         process.kill()
+        process.wait()
     assert read_lines(tmp_path / "calls.jsonl")[-1] == {"signal": number}
 
 
