@@ -29,6 +29,7 @@ PACKAGES = {
     "docker-registry": "docker-registry", "catatonit": "catatonit", "netavark": "/usr/lib/podman/netavark",
 }  # fmt: skip
 NEEDED_BYTES = 25e9
+REGISTRY_BYTES = 6e9  # an image is 4: more are layers of earlier recipes, which nobody asks for
 STARTED_S = 30  # a server that takes longer won't start at all
 # podman's defaults ask for more file handles than an unprivileged machine may give, and for a newer cgroup hierarchy.
 SETTINGS = """[containers]
@@ -88,7 +89,7 @@ def prepare_machine() -> None:
         sys.exit(f"error: the rehearsal needs root and Debian's packages {' '.join(PACKAGES)}; {missing} not there")
     WORKSPACE.mkdir(parents=True, exist_ok=True)
     if not (WORKSPACE / "image").exists() and shutil.disk_usage(WORKSPACE).free < NEEDED_BYTES:
-        sys.exit(f"error: {WORKSPACE}: the rehearsal needs {NEEDED_BYTES / 1e9:.0f} GB of free disk")
+        sys.exit(f"error: {WORKSPACE}: the rehearsal needs {NEEDED_BYTES / 1e9:.0f} GB of free disk; make room there")
     if missing:
         print(f"installing Debian's {' '.join(missing)}", flush=True)
         run(["apt-get", "update", "-qq"])
@@ -132,6 +133,8 @@ def start_server(command: Sequence[str], port: int) -> Iterator[None]:
 def start_registry() -> Iterator[str]:
     """Run an image registry; gives its host and port. What was pushed stays for the next time."""
     folder, port = WORKSPACE / "registry", find_port()
+    if folder.exists() and compute_size(folder) > REGISTRY_BYTES:
+        shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
     settings = WORKSPACE / "registry.yml"
     settings.write_text(
@@ -158,6 +161,11 @@ def read_layers(registry: str, repository: str, tag: str) -> dict[str, int]:
     with urllib.request.urlopen(request, timeout=10) as answer:
         manifest = json.load(answer)
     return {layer["digest"]: layer["size"] for layer in manifest["layers"]}
+
+
+def compute_size(folder: Path) -> int:
+    """Add up a folder's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def find_port() -> int:

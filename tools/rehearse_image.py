@@ -27,6 +27,7 @@ from tools.rehearsal_machine import (
     ROOT,
     WORKSPACE,
     Storage,
+    compute_size,
     prepare_machine,
     read_layers,
     run,
@@ -194,11 +195,6 @@ def push(storage: Storage, tag: str, registry: str) -> None:
     """Push the image to the registry."""
     target = f"docker://{registry}/ghostpen:{tag}"
     run([*storage.command("buildah"), "push", "--quiet", "--tls-verify=false", f"{IMAGE}:{tag}", target])
-
-
-def compute_size(folder: Path) -> int:
-    """Add up a folder's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def say(step: str, *, since: float) -> None:
