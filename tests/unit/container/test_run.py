@@ -373,10 +373,10 @@ class GoneStore(ObjectStore):
 
     word = "results"
 
-    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+    def write_object(self, name: str, data: bytes, **options: Any) -> bool:
         if self.word in name:
             raise CloudError("s3://container/some/where did not answer")
-        return super().write_object(name, data, only_if_absent=only_if_absent)
+        return super().write_object(name, data, **options)
 
 
 @pytest.mark.usefixtures("data")
@@ -409,9 +409,9 @@ def test_checkpoint_that_could_not_be_sent_does_not_stop_the_training_and_is_tri
     class OnceGone(GoneStore):
         word = "checkpoint-2"
 
-        def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
             try:
-                return super().write_object(name, data, only_if_absent=only_if_absent)
+                return super().write_object(name, data, **options)
             finally:
                 self.word = self.word if self.word not in name else "nothing"
 
@@ -446,10 +446,10 @@ def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
     script = [["touch and sleep", 0], ["wait for", str(tmp_path / "go on")], ["finish"]]
 
     class TakenStore(ObjectStore):
-        def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
             if name.endswith("attempts/1/manifest.json"):
                 push_bundle(store, "runs/run-1/attempts/1", {"log.txt": other}, info={})
-            return super().write_object(name, data, only_if_absent=only_if_absent)
+            return super().write_object(name, data, **options)
 
     (tmp_path / "go on").touch()
     do(make_job(control=False), *script, store=TakenStore(store.client, store.location))
