@@ -1,9 +1,9 @@
 # Thin: every target is one line that people and CI run alike. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench setup lock clean
+.PHONY: help demo test check bench rehearse-image setup lock clean
 
 help:    ## list the targets
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 demo: setup    ## train and test Jane Austen's style on the CPU, in minutes
 	@scripts/demo
 test: setup    ## run the tests
@@ -12,6 +12,8 @@ check: setup    ## lint, format, types, import boundaries
 	@scripts/check
 bench: setup    ## measure speed, memory and perplexity beside named peers, in minutes; appends to benchmarks/results
 	@.venv/bin/python benchmarks/peers.py
+rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
+	@scripts/rehearse-image
 setup:    ## make .venv as requirements.lock says; does nothing when it stands
 	@scripts/setup
 lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)

@@ -31,12 +31,13 @@ def read_weights(folder: Path) -> bytes:
 # processor to another, since rounding decides it, so there are many more steps than are needed.
 MAX_STEPS = 400
 TOO_FAST = [f"train.max_steps={MAX_STEPS}", "train.eval_every=2", "train.warmup_share=0", "train.checkpoint_every=3"]
+UNTIL_WORSE = [*TOO_FAST, "train.learning_rate=0.1", "train.patience=3", "train.max_rises=0"]
 
 
 @pytest.fixture(scope="module")
 def stopped_early(commands: Commands, config: str) -> tuple[Finished, Path]:
     """Train until nothing gets better any more."""
-    return train(commands, config, "stopped-early", *TOO_FAST, "train.learning_rate=0.1", "train.patience=3")
+    return train(commands, config, "stopped-early", *UNTIL_WORSE)
 
 
 def test_early_stop_keeps_the_best_adapter_and_says_why(stopped_early: tuple[Finished, Path]) -> None:
@@ -82,7 +83,7 @@ def test_resume_after_the_last_step_does_only_what_was_left(
     before = read_manifest(folder), read_weights(folder / "adapter"), read_rows(folder / "metrics.jsonl")
     (folder / "manifest.json").write_text(json.dumps(before[0] | {"finished": False, "stopped": None, "best": None}))
     shutil.rmtree(folder / "adapter")
-    settings = (f"name={folder.name}", *TOO_FAST, "train.learning_rate=0.1", "train.patience=3")
+    settings = (f"name={folder.name}", *UNTIL_WORSE)
     options = [part for setting in settings for part in ("--set", setting)]
 
     commands.succeed("train", "--config", config, *options, "--resume")

@@ -4,10 +4,12 @@ import re
 import shlex
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.pipeline.commands import Commands
+from tests.s3_server import make_bucket
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -27,8 +29,17 @@ def write_texts(archive: str, folder: Path, *, works: int, characters: int) -> N
             (folder / f"{Path(name).stem}.txt").write_text(text, encoding="utf-8")
 
 
+@pytest.fixture
+def bucket(aws_variables: dict[str, str]) -> Iterator[str]:
+    with make_bucket(aws_variables["AWS_ENDPOINT_URL"], "readme") as made:
+        yield made.name
+
+
 @pytest.mark.pipeline
-def test_readme_commands_run_as_they_stand(tmp_path: Path, commands: Commands) -> None:
+def test_readme_commands_run_as_they_stand(
+    tmp_path: Path, commands: Commands, aws_variables: dict[str, str], bucket: str
+) -> None:
+    place = {"BUCKET": bucket, "PREFIX": "some/where"}
     write_texts("austen.zip", tmp_path / "my-texts", works=6, characters=12_000)
     write_texts("contrast.zip", tmp_path / "texts-of-others", works=12, characters=8_000)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
@@ -45,9 +56,13 @@ def test_readme_commands_run_as_they_stand(tmp_path: Path, commands: Commands) -
         if program == "make":
             continue
         assert program == "ghostpen", command
-        commands.succeed(*arguments, folder=tmp_path)
+        arguments = [re.sub(r"BUCKET|PREFIX|RUN_ID", lambda match: place[match[0]], part) for part in arguments]
+        done = commands.succeed(*arguments, folder=tmp_path, environment=aws_variables)
+        if said := re.match(r"run ([a-z0-9-]+)", done.stdout):
+            place["RUN_ID"] = said[1]
         verbs.append(arguments[0])
-    assert verbs == ["prepare", "train", "train", "test", "write", "inspect"]
+    assert verbs == ["prepare", "train", "train", "test", "write", "inspect", "data", "run", "run", "pull"]
+    assert (tmp_path / "runs" / place["RUN_ID"] / "report.json").is_file()
     assert (tmp_path / "runs/mine/specificity.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -17,7 +17,7 @@ from ghostpen.container.child import run_child
 from ghostpen.container.ending import describe_outcome, explain_end
 from ghostpen.container.job import DATA_FOLDER, Job, build_environment
 from ghostpen.container.log import Log
-from ghostpen.container.names import AUTHOR, ROLES
+from ghostpen.container.names import AUTHOR, CHECKPOINT_TAG, ROLES
 from ghostpen.container.restore import Restored, pull_data, pull_results, restore_checkpoint
 from ghostpen.container.signals import EndOnSignal
 from ghostpen.container.staging import ADAPTER, CHECKPOINTS, CheckpointWatch, StagedCheckpoint, copy_files, list_files
@@ -218,13 +218,14 @@ class Attempt:
 
     def _push(self, upload: Upload) -> None:
         """Send something; a checkpoint of the same step from before, which was not whole, is left alone."""
+        tag = CHECKPOINT_TAG if upload.step is not None else None
         try:
-            push_bundle(self.store, upload.place, upload.files, info=upload.info)
+            push_bundle(self.store, upload.place, upload.files, info=upload.info, tag=tag)
         except (BundleExistsError, BundleDamagedError):
             if upload.step is None:
                 raise
             place = f"{upload.place}-attempt-{self.number}"
-            push_bundle(self.store, place, upload.files, info=upload.info)
+            push_bundle(self.store, place, upload.files, info=upload.info, tag=tag)
         self.log.write(f"in S3: {upload.title}")
 
     def _push_numbered(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def build_manifest(
         "processes": processes,
         "seed": config.train.seed,
         "ghostpen_version": ghostpen.__version__,
-        "git_commit": read_git_commit(),
+        "git_commit": read_git_commit(os.environ),
         "package_versions": {name: version(name) for name in PACKAGES},
         "targets": {
             "expert_layout": plan.expert_layout,
@@ -107,8 +109,10 @@ def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
     return {"name": name, "revision": getattr(model.config, "_commit_hash", None)}
 
 
-def read_git_commit() -> str | None:
-    """Read the commit of the checkout that ghostpen runs from; None outside of one."""
+def read_git_commit(environ: Mapping[str, str]) -> str | None:
+    """Read the commit that an image was built from, or of the checkout that ghostpen runs from; None outside both."""
+    if revision := environ.get("GHOSTPEN_REVISION"):  # docker/Dockerfile sets it: there is no git in an image
+        return revision
     try:
         result = subprocess.run(
             ["git", "rev-parse", "HEAD"],

@@ -125,7 +125,11 @@ def test_describe_base_from_the_hub_names_the_commit() -> None:
     assert described == {"name": "unsloth/gpt-oss-20b", "revision": "0123abc"}
 
 
+def test_read_git_commit_in_an_image_is_the_one_it_was_built_from() -> None:
+    assert read_git_commit({"GHOSTPEN_REVISION": "0123abc"}) == "0123abc"
+
+
 def test_read_git_commit_is_a_commit_or_none() -> None:
-    commit = read_git_commit()
+    commit = read_git_commit({"GHOSTPEN_REVISION": ""})  # an image that was built without one
 
     assert commit is None or re.fullmatch(r"[0-9a-f]{40}", commit)
