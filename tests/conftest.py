@@ -11,7 +11,7 @@ from hypothesis import settings
 settings.register_profile("ghostpen", deadline=None, derandomize=True)
 settings.load_profile("ghostpen")
 
-PRIVATE_PREFIXES = ("AWS_", "HF_", "WANDB_")
+PRIVATE_PREFIXES = ("AWS_", "HF_", "WANDB_", "GHOSTPEN_")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
 LOOPBACK_NAMES = {"", "localhost", "::1"}
 

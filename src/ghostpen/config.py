@@ -292,7 +292,7 @@ def parse_run_config(content: bytes, overrides: Sequence[str] = (), *, where: st
 
 
 def _build_overridden(values: dict[str, Any], overrides: Sequence[str], *, where: str) -> RunConfig:
-    apply_overrides(values, overrides)
+    apply_overrides(values, overrides, root=RunConfig)
     return build_run_config(values, where=where, overrides=overrides)
 
 
@@ -303,7 +303,7 @@ def load_inspected_config(path: Path | None, overrides: Sequence[str] = (), *, m
         ConfigError: the file can't be read, or a setting is unknown or wrong.
     """
     values = {} if path is None else read_toml(path)
-    apply_overrides(values, overrides)
+    apply_overrides(values, overrides, root=RunConfig)
     where = "config" if path is None else str(path)
     if isinstance(values.setdefault("data", {}), dict):
         values["data"].setdefault("dir", ".")

@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -21,7 +21,7 @@ class Section(BaseModel):
     """Hold settings under one heading: frozen, complete, of the right types, none unknown.
 
     A field's `description` is shown where it is missing; `json_schema_extra` may add how to find its value ("find"),
-    which characters it takes ("write"), and what a list looks like ("example").
+    which characters it takes ("write"), and what a list looks like ("example"). `ghostpen ask` reads more there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
@@ -101,32 +101,43 @@ def parse_toml(content: bytes, *, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: is not valid TOML: {error}") from error
 
 
-def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str], *, root: type[Root]) -> None:
     """Put `section.key=value` overrides into what was read from a file.
 
-    A value is read as a TOML value (`8`, `true`, `[0, 1]`), or else as a plain string.
+    A value is read as a TOML value (`8`, `true`, `[0, 1]`), or else as a plain string; where a setting takes a text,
+    12 is "12".
 
     Raises:
         ConfigError: one is not written so.
     """
+    texts = {key for key, field in list_settings(root).items() if _takes_text(field.annotation)}
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts) or len(parts) > 2:
-            raise ConfigError(f'--set "{override}": write section.key=value, such as train.max_steps=100')
+            raise ConfigError(f'--set "{override}": write section.key=value')
         *section, name = parts
         target = values
         if section:
             target = values.setdefault(section[0], {})
             if not isinstance(target, dict):
                 raise ConfigError(f'--set "{override}": {section[0]} is a single setting, not a section')
-        target[name] = _parse_value(text.strip())
+        parsed = _parse_value(text.strip())
+        target[name] = text.strip() if key.strip() in texts and not isinstance(parsed, str) else parsed
 
 
 def build_settings(
-    root: type[RootT], values: Mapping[str, Any], *, where: str = "config", overrides: Sequence[str] = ()
+    root: type[RootT],
+    values: Mapping[str, Any],
+    *,
+    where: str = "config",
+    overrides: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> RootT:
-    """Check settings that were read already; `where` names them in an error, `overrides` came from --set.
+    """Check settings that were read already.
+
+    Args:
+        where: names them in an error. overrides: those that came from --set. sources: where others came from, by key.
 
     Raises:
         ConfigError: settings are unknown, missing or wrong: one message for all of them.
@@ -134,13 +145,22 @@ def build_settings(
     try:
         return root.model_validate(values)
     except ValidationError as error:
-        overridden = tuple(f"{override.partition('=')[0].strip()}." for override in overrides)
+        overridden = [override.partition("=")[0].strip() for override in overrides]
+        named = {**(sources or {}), **{key: f"--set {key}" for key in overridden}}
         messages = []
-        for detail in error.errors(include_url=False):
-            key = ".".join(part for part in detail["loc"] if isinstance(part, str))
-            source = f"--set {key}" if any(name.startswith(f"{key}.") for name in overridden) else where
-            messages.append(f"{source}: {_describe_problem(root, key, dict(detail))}")
+        for key, problem in _describe_problems(root, error):
+            section = next((f"--set {key}" for name in overridden if name.startswith(f"{key}.")), where)
+            messages.append(f"{named.get(key, section)}: {problem}")
         raise ConfigError("; ".join(dict.fromkeys(messages))) from error
+
+
+def list_problems(root: type[Root], values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List what is wrong with settings: the key of each, and what to write there. What is missing is wrong, too."""
+    try:
+        root.model_validate(values)
+    except ValidationError as error:
+        return _describe_problems(root, error)
+    return []
 
 
 def _parse_value(text: str) -> Any:
@@ -149,6 +169,14 @@ def _parse_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if set(parsed) == {"value"} else text  # a line break could smuggle in a second key
+
+
+def _describe_problems(root: type[Root], error: ValidationError) -> list[tuple[str, str]]:
+    problems = []
+    for detail in error.errors(include_url=False):
+        key = ".".join(part for part in detail["loc"] if isinstance(part, str))
+        problems.append((key, _describe_problem(root, key, dict(detail))))
+    return problems
 
 
 def _describe_problem(root: type[Root], key: str, detail: Mapping[str, Any]) -> str:
@@ -177,6 +205,10 @@ def _describe_problem(root: type[Root], key: str, detail: Mapping[str, Any]) -> 
         case _:
             message = detail["msg"].removeprefix("Input ")
             return f"{key} {message}, but is {_show(detail['input'])}"
+
+
+def _takes_text(annotation: Any) -> bool:
+    return set(get_args(annotation) or (annotation,)) <= {str, type(None)}
 
 
 def _locate_key(key: str) -> str:

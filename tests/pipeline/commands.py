@@ -86,6 +86,11 @@ class Commands:
         assert (done.exit_code, done.stderr) == (0, ""), f"{arguments}: exit code {done.exit_code}\n{done.stderr}"
         return done
 
+    @property
+    def process_id(self) -> int | None:
+        """Give the process id of the command that was started last, as long as it runs."""
+        return self._process_id
+
     def interrupt(self) -> None:
         """Press Ctrl-C: the command that was started last gets SIGINT, and so does all that it has started."""
         assert self._process_id is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.pipeline.commands import Commands, Finished
+from tests.s3_server import FAKE_CREDENTIALS, serve_s3
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ROOT / "src/ghostpen/assets/texts"
@@ -171,6 +172,13 @@ def config(commands: Commands, base: Path, data: Path) -> str:
     """Write the config that every run here starts from; returns its name."""
     (commands.folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     return "run.toml"
+
+
+@pytest.fixture(scope="session")
+def aws_variables() -> Iterator[dict[str, str]]:
+    """Start an S3 server, and name it and its credentials as a process's environment does."""
+    with serve_s3() as url:
+        yield FAKE_CREDENTIALS | {"AWS_ENDPOINT_URL": url}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,21 @@ def hash_files(folder: Path) -> dict[str, tuple[str, int] | None]:
     }
 
 
+def check_same_end(straight: Path, joined: Path) -> None:
+    """Compare two runs to the last bit: nothing is drawn after the seed, and sums run in the same order here."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in (straight, joined)]
+    assert weights[0].keys() == weights[1].keys()
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    curves = [
+        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] != "train"]
+        for folder in (straight, joined)
+    ]
+    assert curves[0] == curves[1]
+
+
 def load_plainly(base: Path, adapter: Path | None) -> Any:
     """Load as a user without ghostpen would: transformers and PEFT, no Unsloth, no kernels of ours."""
     import torch

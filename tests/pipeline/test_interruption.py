@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.pipeline.commands import Commands, Finished
 from tests.pipeline.conftest import Run
-from tests.pipeline.evidence import hash_files, read_rows
+from tests.pipeline.evidence import check_same_end, hash_files, read_rows
 
 pytestmark = pytest.mark.pipeline
 
@@ -24,21 +24,6 @@ def find_newest(folder: Path) -> Path:
 def read_step(checkpoint: Path) -> int:
     """Read the step from a checkpoint's name."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def check_same_end(straight: Path, joined: Path) -> None:
-    """Compare two runs to the last bit: nothing is drawn after the seed, and sums run in the same order here."""
-    import torch
-    from safetensors.torch import load_file
-
-    weights = [load_file(folder / "adapter/adapter_model.safetensors") for folder in (straight, joined)]
-    assert weights[0].keys() == weights[1].keys()
-    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
-    curves = [
-        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] != "train"]
-        for folder in (straight, joined)
-    ]
-    assert curves[0] == curves[1]
 
 
 def start_training(commands: Commands, config: str, *, output: str) -> None:

@@ -4,13 +4,12 @@ import re
 import shlex
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.pipeline.commands import Commands
-from tests.s3_server import aws_variables, make_bucket, s3_server  # noqa: F401
+from tests.s3_server import make_bucket
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -30,15 +29,17 @@ def write_texts(archive: str, folder: Path, *, works: int, characters: int) -> N
             (folder / f"{Path(name).stem}.txt").write_text(text, encoding="utf-8")
 
 
+@pytest.fixture
+def bucket(aws_variables: dict[str, str]) -> Iterator[str]:
+    with make_bucket(aws_variables["AWS_ENDPOINT_URL"], "readme") as made:
+        yield made.name
+
+
 @pytest.mark.pipeline
 def test_readme_commands_run_as_they_stand(
-    tmp_path: Path,
-    commands: Commands,
-    aws_variables: dict[str, str],  # noqa: F811
-    make_bucket: Callable[[str], Any],  # noqa: F811
+    tmp_path: Path, commands: Commands, aws_variables: dict[str, str], bucket: str
 ) -> None:
-    make_bucket("readme")
-    place = {"BUCKET": "readme", "PREFIX": "some/where"}
+    place = {"BUCKET": bucket, "PREFIX": "some/where"}
     write_texts("austen.zip", tmp_path / "my-texts", works=6, characters=12_000)
     write_texts("contrast.zip", tmp_path / "texts-of-others", works=12, characters=8_000)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

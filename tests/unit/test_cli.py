@@ -1,6 +1,8 @@
 """The command line: fast help, one line per error, the right exit code."""
 
 import errno
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,14 +47,21 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
-    verbs = ["prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data"]
+    verbs = [
+        "prepare", "train", "test", "run", "write", "export", "inspect", "pull", "ask", "deploy", "smoke", "status",
+        "logs", "down", "data",
+    ]  # fmt: skip
     shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]
     assert shown == verbs
 
 
 @pytest.mark.parametrize(
-    "verb", ["prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data", "data push"]
-)
+    "verb",
+    [
+        "prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data", "data push", "ask",
+        "deploy", "smoke", "status", "logs", "down",
+    ],
+)  # fmt: skip
 def test_help_of_each_verb_works(verb: str) -> None:
     result = CliRunner().invoke(app, [*verb.split(), "--help"])
     assert result.exit_code == 0
@@ -180,7 +189,7 @@ def test_prepare_twice_does_nothing_the_second_time(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "nowhere.txt"), (b"", "nowhere.txt"), (b"one\ncaf\xe9\n", "nowhere.txt:2")],
+    [(None, "nowhere.txt"), (b"", "nowhere.txt"), (b"\x00\x01\x02", "nowhere.txt")],
 )
 def test_prepare_unusable_text_gives_one_line_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, expected: str
@@ -203,6 +212,67 @@ def test_train_with_an_unknown_tracker_is_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith("error: --set tracking.tracker: tracking.tracker should be 'wandb', ")
     assert result.stderr.count("\n") == 1
+
+
+def test_prepare_lists_files_that_cannot_be_read_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_documents(tmp_path / "letters", 10)
+    Path("letters/scan.pdf").write_bytes(b"%PDF-1.7")
+    command = ["prepare", "letters", "--author", "A", "--out", "out"]
+    strict = CliRunner().invoke(app, [*command, "--strict"])
+    assert (strict.exit_code, strict.stdout) == (2, "")
+    assert strict.stderr.startswith("error: letters/scan.pdf: a broken PDF; ")
+    assert strict.stderr.count("\n") == 1
+    assert not Path("out").exists()
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert result.stderr == "not read: letters/scan.pdf: a broken PDF; get it again from where it came from\n"
+    assert "unread_files: 1 dropped" in result.stdout
+
+
+def test_prepare_masks_and_says_how_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_documents(tmp_path / "letters", 10)
+    with Path("letters/letter-0.txt").open("a", encoding="utf-8") as letter:
+        letter.write("\nWrite to Bob, bob@example.org or +49 170 1234567.\n")
+    Path("names").write_text("Bob\n", encoding="utf-8")
+    command = ["prepare", "letters", "--author", "A", "--out", "out", "--redact-names", "names"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    for note in ("emails: 1 masked", "names: 1 masked", "phones: 1 masked"):
+        assert note in result.stdout
+    assert "[name], [email] or [phone]" in "".join(path.read_text() for path in Path("out").glob("*.jsonl"))
+
+
+TABLE = '{"title": "A fine day", "body": "It was day."}\n'
+
+
+def test_prepare_table_without_a_clear_column_is_one_line_where_nobody_can_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text(TABLE)
+    result = CliRunner().invoke(app, ["prepare", "a.jsonl", "--author", "A", "--out", "out"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    expected = "error: a.jsonl: which column holds the text? Name it with --text-column; there are: title, body\n"
+    assert result.stderr == expected
+
+
+def test_prepare_table_without_a_clear_column_is_asked_about_at_a_terminal(tmp_path: Path) -> None:
+    rows = [json.dumps({"title": f"A day, number {n}", "body": f"word{n} " * 400}) + "\n" for n in range(10)]
+    (tmp_path / "a.jsonl").write_text("".join(rows))
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "ghostpen", "prepare", "a.jsonl", "--author", "A", "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.write(ours, b"7\n2\n")  # a column that there is not, and one that there is
+        stdout, _ = process.communicate(timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert process.returncode == 0, shown
+    assert "  1 title\r\n  2 body\r\n" in shown
+    assert shown.count("Which column of a.jsonl holds the text?") == 2
+    assert b"3,200" in stdout  # the words of 8 rows
 
 
 @pytest.mark.parametrize(

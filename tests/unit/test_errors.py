@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ghostpen import errors
-from ghostpen.errors import GhostpenError, Interrupted, Terminated, TrainingStopped
+from ghostpen.errors import DeployError, GhostpenError, Interrupted, JobFailed, Terminated, TrainingStopped
 
 EVERY_ERROR = [
     item
@@ -27,10 +27,30 @@ def test_message_with_line_breaks_becomes_one_line() -> None:
 
 
 def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
-    assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code != 2} == {
+    assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code not in (2, *range(20, 40))} == {
         TrainingStopped: 1,
+        DeployError: 1,
+        JobFailed: 1,
         Interrupted: 130,
         Terminated: 143,
+    }
+
+
+def test_end_of_a_deployment_has_a_word_and_a_code_of_its_own() -> None:
+    assert {error.exit_code: error.reason for error in DeployError.__subclasses__()} == {
+        20: "no-capacity",
+        21: "instance-never-online",
+        22: "gpu-smoke-failed",
+        23: "image-pull-failed",
+        24: "container-failed",
+        25: "out-of-memory",
+        26: "max-runtime",
+        27: "spot-interruption",
+        28: "results-missing",
+        29: "shutdown-not-confirmed",
+        30: "active-run",
+        31: "instance-lost",
+        32: "start-failed",
     }
 
 

@@ -12,7 +12,8 @@ from ghostpen.config import load_run_config
 from ghostpen.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+# Those of a deployment are of another root, and one may be the owner's.
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if not path.name.startswith("deploy"))
 
 
 def read_commented_settings(path: Path) -> set[str]:

@@ -159,7 +159,8 @@ def test_missing_settings_are_named_in_one_message_before_anything_is_done(make_
         "error: not set: AWS_REGION (the region of both ECR repositories); "
         "AWS_BTR_ROLE_ARN (the role that this workflow takes to write to them); "
         "ECR_CACHE_REPOSITORY (the name of the repository for the layers of earlier builds); "
-        "set them in the repository's Settings > Secrets and variables > Actions, see docs/release.md"
+        "set them in the repository's Settings > Secrets and variables > Actions, "
+        "see docs/release.md and docs/deploy.md"
     )
     assert repository.read_docker_calls() == []
 

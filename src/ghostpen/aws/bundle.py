@@ -32,6 +32,7 @@ def push_bundle(
     info: Mapping[str, Any],
     progress: Progress | None = None,
     deadline_s: float = DEADLINE_S,
+    tag: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> BundleManifest:
     """Upload files under their names in `files`, what is already there left out, and then the manifest.
@@ -41,6 +42,7 @@ def push_bundle(
 
     Args:
         info: what readers are to know of it, as JSON. progress: see transfer.Progress; called from any thread.
+        tag: KEY=VALUE on every object of it, for a bucket's lifecycle rules, which can't tell names apart.
         deadline_s: of the files' transfer. It ends up to 50 seconds later where S3 is silent just then: a call
             that has begun is waited for (READ_TIMEOUT_S, and botocore's pause).
 
@@ -58,8 +60,9 @@ def push_bundle(
     there = store.list_objects(f"{name}/{manifest.folder}")
     keys = {path: store.location.locate(f"{name}/{manifest.folder}/{path}") for path in local}
     missing = {keys[path]: file for path, file in local.items() if there.get(path) != file.size_bytes}
-    upload_files(store, missing, progress=progress, deadline_s=deadline_s)
-    if store.write_object(f"{name}/{MANIFEST_NAME}", manifest.to_json().encode(), only_if_absent=True):
+    upload_files(store, missing, progress=progress, deadline_s=deadline_s, tag=tag)
+    content = manifest.to_json().encode()
+    if store.write_object(f"{name}/{MANIFEST_NAME}", content, only_if_absent=True, tag=tag):
         return manifest
     found = read_bundle(store, name)
     if found is None:

@@ -1,12 +1,13 @@
-"""What a call of S3 can raise: which of it is worth another try, and what it means to a person.
+"""What a call of AWS can raise: which of it is worth another try, and what it means to a person.
 
-Translates botocore's and s3transfer's errors once, for all of `ghostpen.aws`. Must not call S3.
+Translates botocore's and s3transfer's errors once, for all of `ghostpen.aws`. Must not call AWS.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ghostpen.errors import CloudError
@@ -19,13 +20,25 @@ RETRY_LIMIT_S = 120.0
 NOT_THERE = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"412", "PreconditionFailed"}
 _SIGN_IN = "sign in (aws sso login, aws configure), set AWS_PROFILE, or run where a role gives them"
-_REFUSED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
-_WRONG_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestExpired"}
+_REFUSED = {
+    "403", "AccessDenied", "AccessDeniedException", "Forbidden", "AllAccessDisabled", "UnauthorizedOperation",
+}  # fmt: skip
+_WRONG_CREDENTIALS = {
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestExpired",
+    # as the services beside S3 say it
+    "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidSignatureException",
+    "AuthFailure",
+}  # fmt: skip
 _PASSING = {
     "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException",
     "ConditionalRequestConflict", "OperationAborted",  # two writers of one key at the same moment
     "BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody",  # what came was not what was sent
     "NoSuchUpload",  # an upload that ended while the answer was lost
+}  # fmt: skip
+# Answers below 500 of the services beside S3 that another try may change.
+_CONTENTION = {
+    "ResourceContention", "ScalingActivityInProgress", "TooManyRequestsException", "TooManyUpdates",
+    "RequestLimitExceeded", "EC2ThrottledException",
 }  # fmt: skip
 _WRITES = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload"}
 _LISTS = {"ListObjectsV2"}
@@ -42,7 +55,7 @@ def list_failures() -> tuple[type[Exception], ...]:
 
 
 def get_code(error: Any) -> str | None:
-    """Give S3's code of a refusal; None where S3 did not answer."""
+    """Give AWS's code of a refusal; None where AWS did not answer."""
     from botocore.exceptions import ClientError
 
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else None
@@ -107,12 +120,16 @@ def _translate_refusal(error: Any, *, bucket: str, key: str) -> CloudError:
             "AWS_PROFILE to another profile"
         )
     done = "written" if operation in _WRITES else "listed" if operation in _LISTS else "read"
-    return CloudError(f"s3://{bucket}/{key} could not be {done}: S3 answered {code}; try again later")
+    text = f"s3://{bucket}/{key} could not be {done}: S3 answered {code}; try again later"
+    return CloudError(text, passing=is_passing(error))
 
 
 def _name_right(operation: str) -> str:
     if operation in _WRITES:
-        return "the credentials in use need s3:PutObject and s3:AbortMultipartUpload on it"
+        return (
+            "the credentials in use need s3:PutObject and s3:AbortMultipartUpload on it, and for a checkpoint "
+            "s3:PutObjectTagging"
+        )
     if operation in _LISTS:
         return "the credentials in use need s3:ListBucket on the bucket, at least for this prefix"
     return (
@@ -122,23 +139,54 @@ def _name_right(operation: str) -> str:
 
 
 def _translate_silence(error: Any, *, bucket: str) -> CloudError:
-    from botocore.exceptions import (
-        NoCredentialsError,
-        PartialCredentialsError,
-        SSOError,
-        TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    )
-
-    missing = (
-        NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    )  # fmt: skip
-    if isinstance(error, missing):
+    if isinstance(error, _list_missing_credentials()):
         return CloudError(f"s3://{bucket} needs credentials of AWS, and none can be used ({error}); {_SIGN_IN}")
-    return CloudError(f"s3://{bucket} did not answer: {error}; check the network, the region and AWS_ENDPOINT_URL")
+    advice = "check the network, the region and AWS_ENDPOINT_URL"
+    return CloudError(f"s3://{bucket} did not answer: {error}; {advice}", passing=True)
+
+
+def _list_missing_credentials() -> tuple[type[Exception], ...]:
+    from botocore import exceptions
+
+    sso = (exceptions.SSOError, exceptions.TokenRetrievalError, exceptions.UnauthorizedSSOTokenError)
+    return (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, *sso)
 
 
 def translate_session_failure(error: Exception) -> CloudError:
     """Say that a client could not even be made."""
     return CloudError(f"credentials of AWS can't be used ({error}); {_SIGN_IN}")
+
+
+@contextmanager
+def translated(subject: str, *, service: str) -> Iterator[None]:
+    """Turn what a call of a service beside S3 raises into one line about `subject`.
+
+    Args:
+        service: as rights name it, such as autoscaling.
+
+    Raises:
+        CloudError: for whatever botocore raises.
+    """
+    try:
+        yield
+    except list_failures() as error:
+        raise _translate_call(error, subject=subject, service=service) from error
+
+
+def _translate_call(error: Any, *, subject: str, service: str) -> CloudError:
+    from botocore.exceptions import ClientError
+
+    if not isinstance(error, ClientError):
+        if isinstance(error, _list_missing_credentials()):
+            return CloudError(f"{subject}: credentials of AWS are needed, and none can be used ({error}); {_SIGN_IN}")
+        advice = "check the network, the region and AWS_ENDPOINT_URL"
+        return CloudError(f"{subject}: {service} did not answer: {error}; {advice}", passing=True)
+    code, operation = error.response["Error"]["Code"], error.operation_name
+    if code in _REFUSED:
+        return CloudError(f"{subject}: access denied; the credentials in use need {service}:{operation} on it")
+    if code in _WRONG_CREDENTIALS:
+        return CloudError(f"{subject}: AWS does not accept the credentials in use ({code}); sign in again")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    passing = status >= 500 or code in _PASSING | _CONTENTION
+    text = error.response["Error"].get("Message") or "no reason given"
+    return CloudError(f"{subject}: {operation} was refused: {code}: {text}", passing=passing)

@@ -121,7 +121,7 @@ class ObjectStore:
                 return None
             raise translate_failure(error, bucket=place["Bucket"], key=place["Key"]) from error
 
-    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False, tag: str | None = None) -> bool:
         """Write a small object, or leave alone what is there with `only_if_absent`; tell whether it was written.
 
         False may also mean that an earlier try of the same call was the one that wrote it: its answer was lost.
@@ -130,7 +130,7 @@ class ObjectStore:
             CloudError: no credentials, no such bucket, no right to write, no answer.
         """
         place = self._place(name)
-        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+        condition = ({"IfNoneMatch": "*"} if only_if_absent else {}) | ({"Tagging": tag} if tag else {})
         try:
             retry_passing(lambda: self.client.put_object(**place, **condition, Body=data), sleep=self.sleep)
         except list_failures() as error:

@@ -79,16 +79,21 @@ def hash_file(path: Path) -> LocalFile:
 
 
 def upload_files(
-    store: ObjectStore, files: Mapping[str, LocalFile], *, progress: Progress | None, deadline_s: float
+    store: ObjectStore,
+    files: Mapping[str, LocalFile],
+    *,
+    progress: Progress | None,
+    deadline_s: float,
+    tag: str | None = None,
 ) -> None:
-    """Upload files to the keys that they stand under.
+    """Upload files to the keys that they stand under, each object with `tag` (KEY=VALUE).
 
     Raises:
         CloudError: a file has changed since it was hashed, a refusal of S3, no answer, the deadline.
     """
     counter = _Counter(progress, sum(file.size_bytes for file in files.values()))
     with _open_transfers(store, files, deadline_s=deadline_s) as transfers:
-        transfers.run([partial(_upload_file, transfers, key, file, counter) for key, file in files.items()])
+        transfers.run([partial(_upload_file, transfers, key, file, counter, tag) for key, file in files.items()])
 
 
 def download_files(
@@ -110,13 +115,13 @@ def download_files(
         transfers.run([partial(_download_file, transfers, *job) for job in jobs])
 
 
-def _upload_file(transfers: _Transfers, key: str, file: LocalFile, counter: _Counter) -> None:
+def _upload_file(transfers: _Transfers, key: str, file: LocalFile, counter: _Counter, tag: str | None) -> None:
+    # S3 compares the checksum with the whole of what it got, and keeps nothing where they differ.
+    extra = {"ChecksumCRC32": file.crc32} | ({"Tagging": tag} if tag else {})
+
     def upload() -> None:
         with counter.count_attempt() as attempt:
-            # S3 compares the checksum with the whole of what it got, and keeps nothing where they differ.
-            transfers.manager.upload(
-                str(file.path), transfers.bucket, key, {"ChecksumCRC32": file.crc32}, [attempt]
-            ).result()
+            transfers.manager.upload(str(file.path), transfers.bucket, key, extra, [attempt]).result()
 
     try:
         transfers.retry(upload)

@@ -17,7 +17,7 @@ from ghostpen.container.child import run_child
 from ghostpen.container.ending import describe_outcome, explain_end
 from ghostpen.container.job import DATA_FOLDER, Job, build_environment
 from ghostpen.container.log import Log
-from ghostpen.container.names import AUTHOR, ROLES
+from ghostpen.container.names import AUTHOR, CHECKPOINT_TAG, ROLES
 from ghostpen.container.restore import Restored, pull_data, pull_results, restore_checkpoint
 from ghostpen.container.signals import EndOnSignal
 from ghostpen.container.staging import ADAPTER, CHECKPOINTS, CheckpointWatch, StagedCheckpoint, copy_files, list_files
@@ -89,7 +89,10 @@ class Attempt:
         self._run_child(AUTHOR, on_tick=lambda: None)
         self._enter("pushing results")
         folder = self.job.locate(AUTHOR)
-        self._push_numbered(self.job.names.tests, {name: folder / name for name in _REPORT}, first=1)
+        try:
+            self._push_numbered(self.job.names.tests, {name: folder / name for name in _REPORT}, first=1)
+        except CloudError as error:
+            raise CloudError(f"{error.message}; the report is in {folder}") from error
 
     def send_rest(self) -> str | None:
         """Wait for what is on its way to S3; returns in words what is not there, or None."""
@@ -103,7 +106,8 @@ class Attempt:
         if not needed:
             return None
         titles = ", ".join(upload.title for upload in needed)
-        return f"not in S3: {titles}; they are in {self.job.work}, and the same command goes on there"
+        why = f" ({self.uploads.last_error})" if self.uploads.last_error else ""
+        return f"not in S3: {titles}{why}; they are in {self.job.work}, and the same command goes on there"
 
     def record_end(self, failure: BaseException | None, *, ended_at: datetime) -> None:
         """Write down how it ended, in the work folder and in S3.
@@ -124,13 +128,13 @@ class Attempt:
             "revision": self.environ.get("GHOSTPEN_REVISION"),
             "image": self.environ.get("GHOSTPEN_IMAGE"),
         }
-        outcome_path = self.job.work / OUTCOME
-        write_text_atomically(json.dumps(record, indent=2) + "\n", outcome_path)
-        files = {OUTCOME: outcome_path}
-        if failure is not None and self.job.mode == "train":
-            files |= self._set_unfinished_aside()
-        files[LOG] = self._copy_log()
         try:
+            outcome_path = self.job.work / OUTCOME
+            write_text_atomically(json.dumps(record, indent=2) + "\n", outcome_path)
+            files = {OUTCOME: outcome_path}
+            if failure is not None and self.job.mode == "train":
+                files |= self._set_unfinished_aside()
+            files[LOG] = self._copy_log()
             self._push_numbered(self.job.names.attempts, files, first=self.number, deadline_s=RECORD_TIMEOUT_S)
         finally:
             self.heartbeat.finish(timeout_s=STATUS_TIMEOUT_S)
@@ -141,7 +145,6 @@ class Attempt:
         is_in_s3 = self._pull_results(role)
         restored = Restored(None)
         if not is_in_s3:
-            self._check_folder(role)
             self._enter("pulling checkpoint", role)
             restored = self.signals.call(
                 lambda: restore_checkpoint(self.store, job.names, role=role, folder=folder, warn=self.log.write)
@@ -169,11 +172,12 @@ class Attempt:
             self.uploads.put(Upload(title, job.names.results(role), files, self._describe(role), role))
 
     def _pull_results(self, role: str) -> bool:
+        self._check_folder(role)
         folder, names = self.job.locate(role), self.job.names
         return self.signals.call(lambda: pull_results(self.store, names, role=role, folder=folder))
 
     def _check_folder(self, role: str) -> None:
-        """Refuse to go on with what another run left in the folder."""
+        """Refuse to go on with, or to write over, what another run left in the folder."""
         path = self.job.locate(role) / RUN_MANIFEST
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get("run_id")
@@ -197,7 +201,8 @@ class Attempt:
         )
         if ended.exit_code != 0:
             self.signals.check()
-            raise explain_end(ended, verb=self.job.mode, role=role)
+            what = f"train ({role})" if self.job.mode == "train" else "test"
+            raise explain_end(ended, what=what)
 
     def _plan_checkpoint(self, staged: StagedCheckpoint) -> Upload:
         return Upload(
@@ -213,13 +218,14 @@ class Attempt:
 
     def _push(self, upload: Upload) -> None:
         """Send something; a checkpoint of the same step from before, which was not whole, is left alone."""
+        tag = CHECKPOINT_TAG if upload.step is not None else None
         try:
-            push_bundle(self.store, upload.place, upload.files, info=upload.info)
+            push_bundle(self.store, upload.place, upload.files, info=upload.info, tag=tag)
         except (BundleExistsError, BundleDamagedError):
             if upload.step is None:
                 raise
             place = f"{upload.place}-attempt-{self.number}"
-            push_bundle(self.store, place, upload.files, info=upload.info)
+            push_bundle(self.store, place, upload.files, info=upload.info, tag=tag)
         self.log.write(f"in S3: {upload.title}")
 
     def _push_numbered(

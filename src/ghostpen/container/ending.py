@@ -8,9 +8,8 @@ from ghostpen.container.child import Ended
 from ghostpen.errors import CloudError, GhostpenError, Interrupted, JobFailed
 
 
-def explain_end(ended: Ended, *, verb: str, role: str) -> JobFailed:
+def explain_end(ended: Ended, *, what: str) -> JobFailed:
     """Say why a child failed: in its own words, if it had any."""
-    what = f"{verb} ({role})"
     if ended.error:
         return JobFailed(f"{what}: {ended.error}", exit_code=ended.exit_code)
     if ended.signal_name == "SIGKILL":

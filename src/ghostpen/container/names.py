@@ -10,6 +10,7 @@ from ghostpen.aws.runs import CONTROL, locate_run
 
 AUTHOR = "author"
 ROLES = (AUTHOR, CONTROL)
+CHECKPOINT_TAG = "ghostpen=checkpoint"  # by which the bucket's lifecycle rule in infra/ghostpen.yaml knows them
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)(?:-attempt-(\d+))?")
 
 

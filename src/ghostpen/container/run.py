@@ -132,11 +132,9 @@ def _make(attempt: Attempt, *, now: Callable[[], datetime]) -> None:
         failure = extend_failure(failure, problem)
     try:
         attempt.record_end(failure, ended_at=now())
-    except CloudError as error:
+    except (CloudError, OSError) as error:
         failure = failure or error
-        attempt.log.write(
-            f"warning: the log of this attempt is not in S3, but in {attempt.log.path}: {error.message}"
-        )
+        attempt.log.write(f"warning: the log of this attempt is not in S3, but in {attempt.log.path}: {error}")
     if failure is not None:
         raise failure
 

@@ -33,8 +33,12 @@ class StagedCheckpoint:
 
 
 def list_files(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Path]:
-    """List the plain files below a folder by their names below it; `leave_out` names entries right in it."""
+    """List the plain files below a folder by their names below it; `leave_out` names entries right in it.
+
+    What an atomic write has not renamed yet, or has left when it was killed, is none.
+    """
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    paths = (path for path in paths if not (path.name.startswith(".") and path.name.endswith(".part")))
     names = {path.relative_to(folder): path for path in paths}
     return {name.as_posix(): path for name, path in names.items() if name.parts[0] not in leave_out}
 

@@ -43,6 +43,7 @@ class Uploads:
         self._failed: list[Upload] = []
         self._running: list[Upload] = []
         self._newest_first = False
+        self.last_error: str | None = None
         self._changed = threading.Condition()
         self._start()
 
@@ -97,8 +98,12 @@ class Uploads:
                 self._push(upload)
                 is_there = True
             except CloudError as error:
+                self.last_error = error.message
                 self._warn(f"warning: not yet in S3: {upload.title}: {error.message}")
-            finally:  # also after a bug, which threading shows with its traceback: nobody waits for it in vain
+            except BaseException:  # a bug, which threading shows with its traceback: the others are sent all the same
+                self._start()
+                raise
+            finally:
                 with self._changed:
                     self._running.remove(upload)
                     if not is_there:

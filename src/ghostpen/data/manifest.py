@@ -6,7 +6,7 @@ Owns the format. Paths are not recorded, only the last part of each source's nam
 import hashlib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ghostpen.data.sections import SPLITS
 from ghostpen.errors import DataError
@@ -37,7 +37,11 @@ class SplitCounts(_Record):
 
 
 class Inputs(_Record):
-    """All that decides the output: equal inputs give equal bytes."""
+    """All that decides the output: equal inputs give equal bytes.
+
+    texts_sha256 covers the documents as they were read, and so every option of reading and redaction, without
+    telling any. It is None for plain texts, of which the sources' fingerprints say as much.
+    """
 
     author: str
     sources: list[SourceRecord]
@@ -45,10 +49,14 @@ class Inputs(_Record):
     val_docs: str | None
     test_docs: str | None
     seed: int
+    texts_sha256: str | None = None
 
 
 class Manifest(_Record):
-    """Record of one `ghostpen prepare`: `dropped` counts by rule, `data_sha256` covers the jsonl files."""
+    """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files.
+
+    `dropped`, `repaired` and `masked` count by rule.
+    """
 
     format_version: int
     ghostpen_version: str
@@ -57,6 +65,8 @@ class Manifest(_Record):
     contrast_within_document: bool
     splits: dict[str, SplitCounts]
     dropped: dict[str, int]
+    repaired: dict[str, int] = Field(default_factory=dict)
+    masked: dict[str, int] = Field(default_factory=dict)
     data_sha256: str
 
     @property

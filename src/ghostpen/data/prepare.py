@@ -4,16 +4,19 @@ Owns the order of the steps and the folder. The folder appears whole or not at a
 place and renamed into it.
 """
 
+import hashlib
+import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import clean_document
 from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
+from ghostpen.data.documents import Document, fix_splits, slugify
 from ghostpen.data.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -26,19 +29,24 @@ from ghostpen.data.manifest import (
     load_manifest,
     save_manifest,
 )
+from ghostpen.data.redaction import Redactor
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save_sections
-from ghostpen.data.sources import Document, Source, fix_splits, read_sources, slugify
+from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.splitting import SplitSections, document_key, split_sections
 from ghostpen.errors import DataError
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Where the data lies, its manifest, and whether it was there before (then nothing was written)."""
+    """Where the data lies, its manifest, and whether it was there before (then nothing was written).
+
+    `unread` are the files that could not be read.
+    """
 
     dir: Path
     manifest: Manifest
     already_there: bool
+    unread: tuple[UnreadFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class _Plan:
     within_document: bool
     contrast_within_document: bool
     dropped: Counter[str]
+    repaired: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)
 
 
 def prepare_data(
@@ -58,19 +68,23 @@ def prepare_data(
     val_docs: str | None = None,
     test_docs: str | None = None,
     seed: int = 0,
+    options: ReadingOptions | None = None,
+    redactor: Redactor | None = None,
 ) -> PreparedData:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
     The same inputs give the same bytes. A folder that holds the data of the same inputs is left alone.
 
     Args:
-        sources: files, folders or `embedded:NAME`; one file is one document.
+        sources: files, folders or `embedded:NAME`.
         author: the name that the reports will carry.
         out: the folder to write; new, empty, or written before from the same inputs.
         contrast: texts by other authors, a folder for each.
         val_docs: a glob over document ids or file names that go to val; likewise test_docs.
         test_docs: see val_docs.
         seed: decides which documents go where, as far as globs and folders don't.
+        options: what a person says about the files: who they are in mails and chats, which column holds text.
+        redactor: masks the documents; None masks nothing.
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
@@ -78,7 +92,12 @@ def prepare_data(
     out = Path(out)
     if not slugify(author):
         raise DataError("--author is empty; give the author's name, for example --author 'Jane Austen'")
-    own, others = read_sources(sources, author=author), read_sources(contrast, author=None)
+    options = options or ReadingOptions()
+    own = read_sources(sources, author=author, options=options)
+    # Whoever is called like the author is not another author, said or unsaid.
+    others = read_sources(contrast, author=None, options=replace(options, me=(*options.me, author)))
+    documents = [_mask(_list_documents(side), redactor) for side in (own, others)]
+    is_plain = redactor is None and all(source.is_plain for source in own + others)
     inputs = Inputs(
         author=author,
         sources=[_record(source) for source in own],
@@ -86,14 +105,36 @@ def prepare_data(
         val_docs=val_docs,
         test_docs=test_docs,
         seed=seed,
+        texts_sha256=None if is_plain else _compute_texts_sha256(documents),
     )
+    unread = tuple(file for source in own + others for file in source.unread)
     if (found := _find_prepared(out, inputs)) is not None:
-        return PreparedData(out, found, already_there=True)
-    own_documents = fix_splits(_list_documents(own), val_docs=val_docs, test_docs=test_docs)
-    plan = _plan_data(own_documents, _list_documents(others), author=author, seed=seed)
-    plan.dropped["files_of_other_types"] = sum(source.files_of_other_types for source in own + others)
-    plan.dropped["empty_files"] = sum(source.empty_files for source in own + others)
-    return PreparedData(out, _write_data(plan, inputs, out), already_there=False)
+        return PreparedData(out, found, already_there=True, unread=unread)
+    own_documents = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
+    plan = _plan_data(own_documents, documents[1], author=author, seed=seed)
+    for source in own + others:
+        plan.dropped["files_of_other_types"] += source.files_of_other_types
+        plan.dropped["empty_files"] += source.empty_files
+        plan.dropped["unread_files"] += len(source.unread)
+        plan.dropped.update(source.left_out)
+        plan.repaired.update(source.repaired)
+    plan.masked.update(redactor.masked if redactor else {})
+    return PreparedData(out, _write_data(plan, inputs, out), already_there=False, unread=unread)
+
+
+def _mask(documents: Sequence[Document], redactor: Redactor | None) -> list[Document]:
+    if redactor is None:
+        return list(documents)
+    return [replace(document, text=redactor.mask(document.text)) for document in documents]
+
+
+def _compute_texts_sha256(sides: Sequence[Sequence[Document]]) -> str:
+    digest = hashlib.sha256()
+    for number, documents in enumerate(sides):
+        for document in documents:
+            row = [number, document.author, document.id, document.split, document.text]
+            digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: str, seed: int) -> _Plan:
@@ -142,7 +183,7 @@ def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> Non
 def _clean_sections(documents: Iterable[Document], dropped: Counter[str]) -> list[Section]:
     sections: list[Section] = []
     for document in documents:
-        cleaned = clean_document(document.text)
+        cleaned = clean_document(document.text, wrapped=document.wrapped, headings=document.headings)
         dropped.update(cleaned.dropped)
         dropped["empty_documents"] += not cleaned.sections
         last = len(cleaned.sections) - 1
@@ -191,6 +232,8 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
                 contrast_within_document=plan.contrast_within_document,
                 splits={split: _count(rows) for split, rows in plan.splits.items()},
                 dropped=dict(sorted((+plan.dropped).items())),
+                repaired=dict(sorted((+plan.repaired).items())),
+                masked=dict(sorted((+plan.masked).items())),
                 data_sha256=compute_data_sha256(staged),
             )
             save_manifest(manifest, staged)

@@ -1,49 +1,59 @@
-"""Read the texts a person points at: a file, a folder, or `embedded:NAME`, a zip that ships with ghostpen.
+"""Read what a person points at, files, folders or `embedded:NAME`, into documents.
 
-Owns which files are documents, their names, their authors and their encoding. Must not change the text
-beyond decoding it: that is cleaning's work.
+Owns which reader reads which file, and what is listed as unread. Must not change a text beyond decoding it and taking
+it out of its format: the rest is cleaning's work.
 """
 
 import hashlib
-import io
-import re
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from importlib import resources
-from importlib.resources.abc import Traversable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ghostpen.data.authorship import Authorship
+from ghostpen.data.documents import Document, build_document, give_id
+from ghostpen.data.readers.archives import read_discord, read_reddit, read_x
+from ghostpen.data.readers.isolation import IsolatedReader
+from ghostpen.data.readers.kinds import Kind, recognise
+from ghostpen.data.readers.mail import read_eml, read_mbox
+from ghostpen.data.readers.passages import Passage, Reading, SourceFile, UnreadableError
+from ghostpen.data.readers.plain import decode_text
+from ghostpen.data.readers.tables import read_table
+from ghostpen.data.readers.telegram import read_telegram
+from ghostpen.data.readers.whatsapp import read_whatsapp
+from ghostpen.data.source_files import EMBEDDED_PREFIX, FoundFile, find_files, walk_archive
+from ghostpen.data.threads import FoundPassage, find_signatures, group_passages
 from ghostpen.errors import DataError
 
-TEXT_SUFFIXES = (".txt", ".md")
-EMBEDDED_PREFIX = "embedded:"
-SPLIT_FOLDERS = ("train", "val", "test")
+_MOST_FILES_SHOWN = 3
+_STREAMED: dict[Kind, Callable[[SourceFile, Reading], Iterator[Passage]]] = {
+    Kind.MBOX: read_mbox,
+    Kind.EML: read_eml,
+    Kind.WHATSAPP: read_whatsapp,
+    Kind.TELEGRAM: read_telegram,
+    Kind.DISCORD: read_discord,
+    Kind.REDDIT: read_reddit,
+    Kind.X: read_x,
+}
 
 
 @dataclass(frozen=True)
-class Document:
-    """One work by one author, as it was read.
+class UnreadFile:
+    """A file that could not be read, and why."""
 
-    Args:
-        id: slug of the file's stem; unique for its author.
-        author: as `--author` says, or for contrast texts the name of the folder.
-        text: the decoded text, not cleaned.
-        origin: the file as a person would look for it; for messages only, never written out.
-        split: "train", "val" or "test" where a leading folder of that name or a glob fixes it, else None.
-    """
-
-    id: str
-    author: str
-    text: str
     origin: str
-    split: str | None = None
+    reason: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """What one SRC argument held: its fingerprint, its documents, and how many files were passed over."""
+    """What one SRC argument held: its fingerprint, its documents, and what was passed over.
+
+    Args:
+        left_out: by rule, how often something that is not the author's text was left out.
+        repaired: by rule, how often something was repaired.
+        is_plain: it holds nothing but plain text, so that the fingerprint says all about the documents.
+    """
 
     name: str
     sha256: str
@@ -51,161 +61,187 @@ class Source:
     documents: tuple[Document, ...]
     files_of_other_types: int = 0
     empty_files: int = 0
+    unread: tuple[UnreadFile, ...] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+    is_plain: bool = True
 
 
 @dataclass(frozen=True)
-class _Member:
-    path: PurePosixPath  # below the source's root
-    origin: str
-    content: bytes
-
-
-def read_source(source: str | Path, *, author: str | None) -> Source:
-    """Read every .txt and .md of one source, in the order of their names.
-
-    Hidden files and folders are passed over, and so are files of other types (they are counted).
+class ReadingOptions:
+    """What a person says about the files.
 
     Args:
-        source: a file, a folder (read with everything below it), or `embedded:NAME`.
-        author: whose texts these are; None for contrast texts, where the folder names the author.
+        me: the author's names and addresses in mails and chats.
+        text_columns: columns of tables that hold the text.
+        choose_column: asks for one, given the file and its columns; None where nobody can be asked.
+        strict: a file that can't be read is an error.
+    """
+
+    me: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
+    choose_column: Callable[[str, Sequence[str]], str] | None = None
+    strict: bool = False
+
+
+def read_source(source: str | Path, *, author: str | None, options: ReadingOptions | None = None) -> Source:
+    """Read one source; see `read_sources`."""
+    return read_sources([source], author=author, options=options)[0]
+
+
+def read_sources(
+    sources: Sequence[str | Path], *, author: str | None, options: ReadingOptions | None = None
+) -> list[Source]:
+    """Read every file of the sources, in the order of their names.
+
+    Hidden files and folders are passed over, and so are files of other types (they are counted). A file that can't
+    be read is listed in its source.
+
+    Args:
+        sources: files, folders (read with everything below them), or `embedded:NAME`.
+        author: whose texts these are; None for contrast texts, where sender or folder names the author, and messages
+            of `options.me` are left out.
+        options: what a person says about the files.
 
     Raises:
-        DataError: the source is missing, unreadable, without text or not UTF-8.
+        DataError: a source is missing or without text; nothing can be read; it isn't clear who the author is, or
+            which column holds the text; two works of one author have the same id.
     """
-    members, root_name, others = _read_members(str(source))
-    texts = [(member, _decode(member)) for member in members]
-    kept = tuple(
-        _build_document(member, text, author=author, root_name=root_name) for member, text in texts if text.strip()
-    )
-    if not kept:
-        raise DataError(f"{source}: no text in it; give a .txt or .md file, or a folder that holds some")
-    return Source(
-        name=str(source) if str(source).startswith(EMBEDDED_PREFIX) else Path(source).resolve().name,
-        sha256=_compute_sha256(members),
-        size_bytes=sum(len(member.content) for member in members),
-        documents=kept,
-        files_of_other_types=others,
-        empty_files=len(members) - len(kept),
-    )
-
-
-def read_sources(sources: Sequence[str | Path], *, author: str | None) -> list[Source]:
-    """Read several sources, and refuse two documents of one author under the same id.
-
-    Raises:
-        DataError: as `read_source`; two files of one author have the same name.
-    """
-    read = [read_source(source, author=author) for source in sources]
+    options = options or ReadingOptions()
+    authorship = Authorship(options.me, own=author is not None)
+    with IsolatedReader() as isolated:
+        contents = [_SourceContent(str(source), authorship, options, isolated) for source in sources]
+        for content in contents:
+            content.read()
+    authorship.check()
+    _check_unread([file for content in contents for file in content.unread], strict=options.strict)
+    found = [
+        FoundPassage(passage, file, number)
+        for number, content in enumerate(contents)
+        for passage, file in content.passages
+    ]
+    documents: list[list[Document]] = [[] for _ in contents]
+    signatures = find_signatures(found)
     seen: dict[tuple[str, str], str] = {}
-    for document in (document for source in read for document in source.documents):
-        key = (document.author, document.id)
-        if key in seen:
-            raise DataError(
-                f"{document.origin}: same document id, {document.id!r}, as {seen[key]}; rename one of them"
+    for group in group_passages(found, by_sender=author is None):
+        source = group[0].source
+        document = build_document(group, author=author, root_name=contents[source].root_name, signatures=signatures)
+        documents[source].append(give_id(document, seen, is_work=not group[0].passage.name))
+    _check_texts(contents, documents)
+    return [content.build_source(own) for content, own in zip(contents, documents, strict=True)]
+
+
+class _SourceContent:
+    """The passages of one source, file by file."""
+
+    def __init__(
+        self, source: str, authorship: Authorship, options: ReadingOptions, isolated: IsolatedReader
+    ) -> None:
+        self.source = source
+        self.root_name = ""
+        self.passages: list[tuple[Passage, SourceFile]] = []
+        self.unread: list[UnreadFile] = []
+        self._isolated = isolated
+        self._reading = Reading(authorship.wants, options.text_columns, options.choose_column)
+        self._kinds: Counter[Kind] = Counter()
+        self._empty_files = 0
+        self._digest = hashlib.sha256()
+        self._size_bytes = 0
+
+    def read(self) -> None:
+        files, self.root_name = find_files(self.source)
+        for found in files:
+            self._read_found(found, is_root=found.file.origin == self.source)
+
+    def build_source(self, documents: Sequence[Document]) -> Source:
+        return Source(
+            name=self.source if self.source.startswith(EMBEDDED_PREFIX) else Path(self.source).resolve().name,
+            sha256=self._digest.hexdigest(),
+            size_bytes=self._size_bytes,
+            documents=tuple(documents),
+            files_of_other_types=self._kinds[Kind.OTHER],
+            empty_files=self._empty_files,
+            unread=tuple(self.unread),
+            left_out=+self._reading.left_out,
+            repaired=+self._reading.repaired,
+            is_plain=self._kinds.keys() <= {Kind.TEXT, Kind.ZIP, Kind.OTHER},
+        )
+
+    def _read_found(self, found: FoundFile, *, is_root: bool = False, is_packed: bool = False) -> None:
+        file = found.file
+        try:
+            if found.refused is not None:
+                raise UnreadableError(found.refused)
+            kind = recognise(file, siblings=found.siblings)
+            self._kinds[kind] += 1
+            if kind is Kind.ZIP:
+                if is_packed:
+                    raise UnreadableError("an archive within an archive; unpack it")
+                below = PurePosixPath() if is_root else file.path.with_suffix("")
+                self.root_name = file.path.stem if is_root else self.root_name
+                for entry in walk_archive(file, below=below):
+                    self._read_found(entry, is_packed=True)
+            elif kind is not Kind.OTHER:
+                self._hash(file)
+                self._read_file(file, kind)
+        except UnreadableError as error:
+            self.unread.append(UnreadFile(file.origin, str(error)))
+        except OSError as error:
+            self.unread.append(UnreadFile(file.origin, f"can't be read ({error.strerror}); check its permissions"))
+
+    def _read_file(self, file: SourceFile, kind: Kind) -> None:
+        before = len(self.passages)
+        others = self._reading.left_out["messages_by_others"]
+        for passage in self._iterate_passages(file, kind):
+            self.passages.append((passage, file))
+        # A mail of one's own can be a file among many of others; a chat without a word of one's own is a mistake.
+        others = self._reading.left_out["messages_by_others"] - others
+        if others and kind is not Kind.EML and not any(passage.text for passage, _ in self.passages[before:]):
+            raise UnreadableError(
+                f"none of its {others:,} messages is by --me; give the name as it stands there, too"
             )
-        seen[key] = document.origin
-    return read
+
+    def _iterate_passages(self, file: SourceFile, kind: Kind) -> Iterator[Passage]:
+        if kind is Kind.TEXT:
+            decoded = decode_text(file.read_whole())
+            self._reading.repaired["encodings"] += decoded.repaired
+            if decoded.text.strip():
+                yield Passage(decoded.text, wrapped=True, headings=True)
+            else:
+                self._empty_files += 1
+        elif kind in (Kind.PDF, Kind.DOCX, Kind.EPUB, Kind.HTML):
+            yield self._isolated.read(file, kind.value, self._reading)
+        elif kind in (Kind.JSONL, Kind.CSV, Kind.PARQUET):
+            yield from read_table(file, kind.value, self._reading)
+        else:
+            yield from _STREAMED[kind](file, self._reading)
+
+    def _hash(self, file: SourceFile) -> None:
+        """Hash names and contents: a moved or repacked source keeps its fingerprint, a renamed file does not."""
+        with file.local.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        self._digest.update(f"{file.path}\0{content}\n".encode(errors="surrogateescape"))
+        self._size_bytes += file.size_bytes
 
 
-def fix_splits(documents: Sequence[Document], *, val_docs: str | None, test_docs: str | None) -> list[Document]:
-    """Set the split of each document of one author whose id or file name matches; a glob overrules a folder.
+def _check_unread(unread: Sequence[UnreadFile], *, strict: bool) -> None:
+    if strict and unread:
+        raise DataError(f"{_render_unread(unread)}; leave out --strict to go on without")
 
-    Raises:
-        DataError: a glob matches no document, or both globs match the same one.
-    """
-    fixed: dict[str, str] = {}
-    for option, glob, split in (("--val-docs", val_docs, "val"), ("--test-docs", test_docs, "test")):
-        if glob is None:
+
+def _check_texts(contents: Sequence[_SourceContent], documents: Sequence[Sequence[Document]]) -> None:
+    """Refuse a source without text; one whose files can't be read is let pass where another one has texts."""
+    for content, own in zip(contents, documents, strict=True):
+        if own or (content.unread and any(documents)):
             continue
-        matches = [d.id for d in documents if fnmatchcase(d.id, glob) or fnmatchcase(Path(d.origin).name, glob)]
-        if not matches:
-            ids = ", ".join(document.id for document in documents[:8])
-            more = ", …" if len(documents) > 8 else ""
-            raise DataError(f"{option} {glob!r} matches no document; there are: {ids}{more}")
-        if both := [name for name in matches if name in fixed]:
-            raise DataError(f"document {both[0]!r} matches --val-docs and --test-docs; make the globs disjoint")
-        fixed |= dict.fromkeys(matches, split)
-    return [replace(document, split=fixed.get(document.id, document.split)) for document in documents]
-
-
-def slugify(name: str) -> str:
-    """Lower-case a name and turn everything but letters and digits into single hyphens."""
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
-
-
-def _read_members(source: str) -> tuple[list[_Member], str, int]:
-    """Return the text files, the author's name where no folder gives one, and the number of other files."""
-    if source.startswith(EMBEDDED_PREFIX):
-        name = source.removeprefix(EMBEDDED_PREFIX)
-        return _read_zip(_find_embedded(name).read_bytes(), source), name, 0
-    path = Path(source)
-    try:
-        if path.is_dir():
-            files = list(_walk(path))
-            texts = [file for file in files if file.suffix.lower() in TEXT_SUFFIXES]
-            members = [_Member(_below(file, path), str(file), file.read_bytes()) for file in texts]
-            return members, path.resolve().name, len(files) - len(texts)
-        if path.is_file() and path.suffix.lower() not in TEXT_SUFFIXES:
-            raise DataError(f"{source}: only .txt and .md files are read; save the text as one of them")
-        return [_Member(PurePosixPath(path.name), source, path.read_bytes())], path.resolve().parent.name, 0
-    except FileNotFoundError as error:
+        if content.unread:
+            raise DataError(_render_unread(content.unread))
         raise DataError(
-            f"{source}: no such file or folder; give a .txt or .md file, a folder, or embedded:NAME"
-        ) from error
-    except OSError as error:
-        name = error.filename or source
-        raise DataError(f"{name}: can't be read ({error.strerror}); check its permissions") from error
+            f"{content.source}: no text in it; give a text, or a folder that holds some (docs/prepare.md)"
+        )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*"), key=lambda file: file.relative_to(folder).as_posix()):
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
-            yield file
-
-
-def _below(file: Path, folder: Path) -> PurePosixPath:
-    return PurePosixPath(file.relative_to(folder).as_posix())
-
-
-def _find_embedded(name: str) -> Traversable:
-    texts = resources.files("ghostpen") / "assets" / "texts"
-    found = texts / f"{name}.zip"
-    if re.fullmatch(r"[\w-]+", name) and found.is_file():
-        return found
-    known = sorted(entry.name.removesuffix(".zip") for entry in texts.iterdir()) if texts.is_dir() else []
-    choices = ", ".join(EMBEDDED_PREFIX + known_name for known_name in known) or "none in this installation"
-    raise DataError(f"{EMBEDDED_PREFIX}{name}: no such embedded text; there are: {choices}")
-
-
-def _read_zip(content: bytes, source: str) -> list[_Member]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = sorted(name for name in archive.namelist() if PurePosixPath(name).suffix in TEXT_SUFFIXES)
-        return [_Member(PurePosixPath(name), f"{source}/{name}", archive.read(name)) for name in names]
-
-
-def _decode(member: _Member) -> str:
-    try:
-        return member.content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = member.content.count(b"\n", 0, error.start) + 1
-        byte = member.content[error.start]
-        raise DataError(
-            f"{member.origin}:{line}: not UTF-8 (byte 0x{byte:02x}); save the file as UTF-8, "
-            "for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
-
-
-def _build_document(member: _Member, text: str, *, author: str | None, root_name: str) -> Document:
-    folders = list(member.path.parts[:-1])
-    split = folders.pop(0) if folders and folders[0] in SPLIT_FOLDERS else None
-    owner = author if author is not None else slugify(folders[0] if folders else root_name)
-    name = slugify(member.path.stem) or "text"
-    return Document(id=name, author=owner, text=text, origin=member.origin, split=split)
-
-
-def _compute_sha256(members: Sequence[_Member]) -> str:
-    """Hash names and contents: a moved or repacked source keeps its fingerprint, a renamed file does not."""
-    digest = hashlib.sha256()
-    for member in members:
-        digest.update(f"{member.path}\0{hashlib.sha256(member.content).hexdigest()}\n".encode())
-    return digest.hexdigest()
+def _render_unread(unread: Sequence[UnreadFile]) -> str:
+    shown = ", and ".join(f"{file.origin}: {file.reason}" for file in unread[:_MOST_FILES_SHOWN])
+    more = len(unread) - _MOST_FILES_SHOWN
+    return shown + (f", and {more:,} more files that can't be read" if more > 0 else "")

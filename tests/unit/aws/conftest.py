@@ -10,6 +10,8 @@ from tests.s3_server import FAKE_CREDENTIALS, make_bucket, serve_s3
 from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
 from ghostpen.aws.s3 import ATTEMPTS, ObjectStore, S3Location, make_client
+from ghostpen.aws.settings import DeployConfig
+from ghostpen.settings import build_settings
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,23 @@ def bucket(aws_environment: None, s3_server: str) -> Iterator[str]:
 def store(bucket: str) -> ObjectStore:
     """Look into the bucket, below a prefix."""
     return ObjectStore(make_client(), S3Location(bucket, "ghost/pen"))
+
+
+@pytest.fixture
+def deploy_config() -> DeployConfig:
+    """Make a deployment's settings with nothing left to the defaults that has to be set."""
+    return build_settings(
+        DeployConfig,
+        {
+            "aws": {"region": "eu-central-1", "account_id": "123456789012"},
+            "group": {"name": "gpu"},
+            "image": {"repository": "ghostpen", "tag": "v1"},
+            "storage": {"uri": "s3://texts/austen"},
+            "secrets": {"path": "/ghostpen", "names": ["WANDB_API_KEY"]},
+            "logs": {"group": "/ghostpen"},
+            "limits": {"max_runtime_s": 3600},
+        },
+    )
 
 
 @pytest.fixture

@@ -188,8 +188,10 @@ def test_client_has_a_deadline_for_every_call(aws_environment: None) -> None:
     assert config.retries == {"total_max_attempts": 10, "mode": "standard"}
 
 
-def test_aws_package_loads_no_model_and_no_boto3_until_it_is_used() -> None:
-    code = "import sys, ghostpen.aws.s3; print(*{'torch', 'transformers', 'boto3', 'botocore'} & set(sys.modules))"
+@pytest.mark.parametrize("module", ["s3", "deployment", "down", "overview"])
+def test_aws_package_loads_no_model_and_no_boto3_until_it_is_used(module: str) -> None:
+    heavy = "{'torch', 'transformers', 'boto3', 'botocore'}"
+    code = f"import sys, ghostpen.aws.{module}; print(*{heavy} & set(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 

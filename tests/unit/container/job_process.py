@@ -1,4 +1,5 @@
-"""Does a job in a process of its own, so that it can be sent signals: a job and a script, pickled, in hex."""
+"""Does a job in a process of its own, so that it can be sent signals: a job, a script and how often a call of
+S3 is tried, pickled, in hex."""
 
 import os
 import pickle
@@ -11,8 +12,8 @@ from ghostpen.container.run import run_job
 from ghostpen.container.signals import EndOnSignal
 from ghostpen.errors import GhostpenError
 
-job, script = pickle.loads(bytes.fromhex(sys.argv[1]))
-store = ObjectStore(make_client(), parse_location(job.uri))
+job, script, attempts = pickle.loads(bytes.fromhex(sys.argv[1]))
+store = ObjectStore(make_client(attempts=attempts), parse_location(job.uri))
 try:
     with EndOnSignal(grace_s=job.config.storage.grace_s) as signals:
         run_job(

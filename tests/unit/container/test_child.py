@@ -154,7 +154,7 @@ def test_second_signal_changes_nothing(log: Log) -> None:
     ],
 )
 def test_end_of_a_child_is_explained(ended: Ended, expected: str) -> None:
-    failure = explain_end(ended, verb="train", role="author")
+    failure = explain_end(ended, what="train (author)")
     assert (failure.message, failure.exit_code) == (expected, ended.exit_code)
 
 

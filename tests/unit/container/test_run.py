@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ghostpen.aws.bundle import list_bundles, pull_bundle, push_bundle, read_bundle
 from ghostpen.aws.s3 import ObjectStore
@@ -16,6 +18,8 @@ from ghostpen.errors import CloudError, ConfigError, DataError, JobFailed
 
 MakeJob = Callable[..., Job]
 Do = Callable[..., None]
+
+TEMPLATE = Path(__file__).parents[3] / "infra/ghostpen.yaml"
 
 
 def list_names(store: ObjectStore, name: str) -> set[str]:
@@ -67,6 +71,29 @@ def test_training_leaves_results_checkpoints_log_and_outcome(
     status = read_status(store)
     assert (status["phase"], status["outcome"], status["step"]) == ("ended", "finished", 2)  # the control's
     assert not (tmp_path / "work/.staged/author").exists() or not any((tmp_path / "work/.staged/author").iterdir())
+
+
+@pytest.mark.usefixtures("data")
+def test_checkpoints_alone_are_tagged_for_the_lifecycle_rule_of_the_bucket(
+    store: ObjectStore, bucket: Any, make_job: MakeJob, do: Do
+) -> None:
+    do(make_job(), ["checkpoint", 2], ["finish"])
+
+    template = yaml.safe_load(re.sub(r"!\w+", "", TEMPLATE.read_text(encoding="utf-8")))
+    rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    wanted = [filter for rule in rules for filter in rule.get("TagFilters", ())]
+    assert len(wanted) == 1
+    tags = {
+        item.key.removeprefix("some/where/"): store.client.get_object_tagging(Bucket=bucket.name, Key=item.key)[
+            "TagSet"
+        ]
+        for item in bucket.objects.all()
+    }
+    assert {key for key, tag in tags.items() if tag} == {
+        key for key in tags if "/checkpoint-" in key.partition("/files/")[0]
+    }
+    assert [tag for tag in tags.values() if tag and tag != wanted] == []
+    assert any(tags.values())
 
 
 @pytest.mark.usefixtures("data")
@@ -285,8 +312,14 @@ def test_folder_that_is_further_than_s3_is_kept_and_sent(
 @pytest.mark.usefixtures("data")
 def test_folder_of_another_run_is_refused(make_job: MakeJob, do: Do, tmp_path: Path) -> None:
     do(make_job(), ["finish"])
-    with pytest.raises(DataError, match="work/runs/mine holds the run run-1, and this one is run-2; name another"):
-        do(make_job(run_id="run-2"), ["finish"])
+    do(make_job(run_id="run-2", work="elsewhere"), ["finish"])
+    for mode in ("train", "test"):  # whose results are in S3
+        with pytest.raises(
+            DataError, match="work/runs/mine holds the run run-1, and this one is run-2; name another"
+        ):
+            do(make_job(mode, run_id="run-2"), ["finish"])
+    manifest = make_job().locate("author") / "manifest.json"
+    assert json.loads(manifest.read_text())["run_id"] == "run-1"
 
 
 @pytest.mark.usefixtures("data")
@@ -346,10 +379,10 @@ class GoneStore(ObjectStore):
 
     word = "results"
 
-    def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+    def write_object(self, name: str, data: bytes, **options: Any) -> bool:
         if self.word in name:
             raise CloudError("s3://container/some/where did not answer")
-        return super().write_object(name, data, only_if_absent=only_if_absent)
+        return super().write_object(name, data, **options)
 
 
 @pytest.mark.usefixtures("data")
@@ -362,7 +395,7 @@ def test_s3_that_is_gone_at_the_end_leaves_the_results_here_and_says_where(
         do(job, ["finish"], store=GoneStore(store.client, store.location))
 
     assert caught.value.message == (
-        "not in S3: results of the author, results of the control; "
+        "not in S3: results of the author, results of the control (s3://container/some/where did not answer); "
         f"they are in {job.work}, and the same command goes on there"
     )
     shown = capfd.readouterr().out  # the control was trained all the same
@@ -382,9 +415,9 @@ def test_checkpoint_that_could_not_be_sent_does_not_stop_the_training_and_is_tri
     class OnceGone(GoneStore):
         word = "checkpoint-2"
 
-        def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
             try:
-                return super().write_object(name, data, only_if_absent=only_if_absent)
+                return super().write_object(name, data, **options)
             finally:
                 self.word = self.word if self.word not in name else "nothing"
 
@@ -419,13 +452,25 @@ def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
     script = [["touch and sleep", 0], ["wait for", str(tmp_path / "go on")], ["finish"]]
 
     class TakenStore(ObjectStore):
-        def write_object(self, name: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
             if name.endswith("attempts/1/manifest.json"):
                 push_bundle(store, "runs/run-1/attempts/1", {"log.txt": other}, info={})
-            return super().write_object(name, data, only_if_absent=only_if_absent)
+            return super().write_object(name, data, **options)
 
     (tmp_path / "go on").touch()
     do(make_job(control=False), *script, store=TakenStore(store.client, store.location))
 
     assert list_names(store, "runs/run-1/attempts/1") == {"log.txt"}
     assert list_names(store, "runs/run-1/attempts/2") == {"log.txt", "outcome.json"}
+
+
+@pytest.mark.usefixtures("data")
+def test_record_that_the_disk_refuses_hides_no_failure(
+    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = make_job()
+    (job.work / "outcome.json").mkdir(parents=True)
+    with pytest.raises(JobFailed, match="^train .author.: no$"):
+        do(job, ["fail", 3, "error: no"])
+    assert "warning: the log of this attempt is not in S3, but in " in capfd.readouterr().out
+    assert read_status(store)["exit_code"] == 3

@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
     (made / "adapter").mkdir()
     (made / "adapter/adapter.bin").write_text("of before")
     (made / "metrics.jsonl").write_text('{"step": 1}\n')
+    (made / ".manifest.json.part").write_text("half of a man")
     return made
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
 from ghostpen.aws.bundle import list_bundles, read_bundle
-from ghostpen.aws.s3 import ObjectStore
+from ghostpen.aws.s3 import ATTEMPTS, ObjectStore
 from ghostpen.container.job import Job
 from ghostpen.errors import ConfigError
 
@@ -32,10 +32,11 @@ pytestmark = pytest.mark.usefixtures("data")
 class Running:
     """A job in a process of its own."""
 
-    def __init__(self, job: Job, *script: Any) -> None:
+    def __init__(self, job: Job, *script: Any, attempts: int) -> None:
         self.folder = job.locate("author")
+        given = pickle.dumps((job, script, attempts)).hex()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.container.job_process", pickle.dumps((job, script)).hex()],
+            [sys.executable, "-m", "tests.unit.container.job_process", given],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,8 +66,8 @@ def start() -> Iterator[Callable[..., Running]]:
     """Give what starts a job; what still runs at the end of a test is killed."""
     started: list[Running] = []
 
-    def start(job: Job, *script: Any) -> Running:
-        started.append(Running(job, *script))
+    def start(job: Job, *script: Any, attempts: int = ATTEMPTS) -> Running:
+        started.append(Running(job, *script, attempts=attempts))
         return started[-1]
 
     yield start
@@ -240,6 +241,32 @@ def test_signal_while_results_are_uploaded_lets_them_arrive(
     assert (exit_code, errors) == (0, "")  # all was done
     assert list_bundles(store, "runs/run-1/results") == ["author"]
     assert read_outcome(job)["outcome"] == "finished"
+
+
+def test_s3_that_is_gone_at_the_end_is_named_with_what_lies_where_and_the_next_attempt_sends_it(
+    store: ObjectStore, make_job: MakeJob, start: Callable[..., Running], spoil: Callable[..., FaultyS3],
+    do: Do, tmp_path: Path,
+) -> None:  # fmt: skip
+    gone = threading.Event()
+    server = spoil(lambda call: Fault.DROP_REQUEST if gone.is_set() else None)  # in connections that stand
+    job = make_job(control=False)
+    script = [["checkpoint", 2], ["touch and sleep", 0], ["wait for", str(tmp_path / "go on")], ["finish"]]
+    running = start(job, *script, attempts=1)
+    running.wait_until_reached()
+    running.wait_for(lambda: read_bundle(store, "runs/run-1/author/checkpoint-2"))
+    gone.set()
+    server.shutdown()
+    server.server_close()  # and there are no new ones
+    (tmp_path / "go on").touch()
+    _, errors = running.process.communicate(timeout=LIMIT_S)
+
+    assert running.process.returncode == 2
+    assert errors.startswith("error: not in S3: results of the author (s3://container did not answer: Could not conn")
+    assert errors.endswith(f"; they are in {job.work}, and the same command goes on there\n")
+    assert errors.count("\n") == 1
+    assert (read_outcome(job)["outcome"], read_outcome(job)["exit_code"]) == ("failed", 2)
+    do(job, ["fail", 1, "error: trained again"])
+    assert list_bundles(store, "runs/run-1/results") == ["author"]
 
 
 def test_signal_between_two_trainings_begins_no_second_one(

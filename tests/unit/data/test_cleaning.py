@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostpen.data.cleaning import SECTION_CHARS, clean_document
+from ghostpen.data.cleaning import SECTION_CHARS, clean_document, unwrap_lines
 
 PROSE = (
     "Call me Ishmael. Some years ago--never mind how long precisely--having\n"
@@ -47,7 +47,7 @@ def test_clean_any_text_leaves_no_empty_section_and_no_stray_blanks(text: str) -
     for section in _clean(text):
         assert section == section.strip()
         assert section
-        assert not re.search(r"\n{3}|\r|[ \t]\n|\n |  ", section)
+        assert not re.search(r"\n{3}|\r|[ \t]\n|\n |   ", section)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_clean_paragraph_that_only_looks_like_a_heading_stays(paragraph: str) ->
         ("_any_thing and every_thing_", "anything and everything"),
         ("a snake_case_name stays", "a snake_case_name stays"),
         ("cafe\u0301 at nai\u0308ve", "café at naïve"),
-        ("one\u00a0two\tthree  four", "one two three four"),
+        ("one\u00a0two\tthree  four     five", "one two three  four five"),
         ("zero\u200bwidth and soft\u00adhyphen", "zerowidth and softhyphen"),
         ("He said <|endoftext|>no<|return|>.", "He said no."),
         ("A day. [Illustration: a whale\nin the sea] A night.", "A day. A night."),
@@ -200,3 +200,69 @@ def test_clean_long_section_is_cut_at_paragraph_ends_into_even_parts(chars: floa
     assert len(sections) == parts
     assert max(map(len, sections)) < 1.2 * min(map(len, sections))
     assert set("\n\n".join(sections).split("\n\n")) == {paragraph.strip()}
+
+
+# Texts whose line ends are the author's, and messages
+
+
+def test_clean_text_that_is_not_wrapped_keeps_short_lines_and_splits_long_ones() -> None:
+    text = f"A line\nand another.\n\n{UNWRAPPED}\n{UNWRAPPED}\n"
+    assert clean_document(text, wrapped=False).sections == (f"A line\nand another.\n\n{UNWRAPPED}\n\n{UNWRAPPED}",)
+
+
+def test_clean_text_that_is_not_wrapped_is_cut_at_its_headings() -> None:
+    cleaned = clean_document("The Harbour\n\nCHAPTER I\nIt was day.\n\n## Two\n\nIt was night.\n", wrapped=False)
+    assert cleaned.sections == ("It was day.", "It was night.")
+
+
+def test_clean_message_loses_nothing_that_only_looks_like_a_heading() -> None:
+    text = "HAPPY BIRTHDAY\n\nChapter 3\n\nXIV\n\n***\n\n[Illustration: me]\n\n# one\n\nThe end."
+    cleaned = clean_document(text, wrapped=False, headings=False)
+    assert (cleaned.sections, cleaned.dropped) == ((text,), {})
+
+
+def test_clean_message_loses_control_tokens_and_halves_of_characters() -> None:
+    assert clean_document("a<|end|>b \ud83d", wrapped=False, headings=False).sections == ("ab",)
+
+
+@pytest.mark.parametrize("text", ["It rained.  It snowed.", "He said -- no - 'no' “no”  …"])
+def test_clean_double_blanks_dashes_and_quotes_stay_in_every_kind_of_text(text: str) -> None:
+    for wrapped in (True, False):
+        for headings in (True, False):
+            assert clean_document(text, wrapped=wrapped, headings=headings).sections == (text,)
+
+
+def test_clean_print_to_a_file_loses_running_heads_and_page_numbers() -> None:
+    days = ("Monday brought the boats.", "Tuesday took them.", "On Wednesday nobody\nremembered.")
+    pages = [f"THE HARBOUR\n\n{day}\n\n{number}" for number, day in enumerate(days, start=1)]
+    cleaned = clean_document("\f".join(pages))
+    assert cleaned.dropped == {"running_heads": 3, "page_numbers": 3}
+    assert " ".join(cleaned.sections[0].split()) == " ".join(" ".join(days).split())
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [("It was [Pg 12] day.", "It was day."), ("It was day.\n{13}\nIt was night.", "It was day. It was night.")],
+)
+def test_clean_page_numbers_of_gutenberg_go(text: str, cleaned: str) -> None:
+    assert " ".join(clean_document(text).sections[0].split()) == cleaned
+
+
+def test_unwrap_lines_undoes_wraps_and_nothing_else() -> None:
+    assert unwrap_lines(f"CHAPTER I\n\n{PROSE}\n\nYours,\nAnn") == f"CHAPTER I\n\n{UNWRAPPED}\n\nYours,\nAnn"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n" + " a: b\n" * 60 + "x\n",
+        "_" * 100_000,
+        "[Illustration" * 20_000,
+        "a" + "\t" * 100_000 + "b",
+        "\f" * 20_000,
+    ],
+    ids=["front matter", "underscores", "illustrations", "tabs", "pages"],
+)
+def test_clean_text_made_to_take_for_ever_ends(text: str) -> None:
+    # Each took from minutes to years before the patterns were bounded: pytest's timeout would end it.
+    clean_document(text)

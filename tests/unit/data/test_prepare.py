@@ -11,8 +11,9 @@ import pytest
 
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.prepare import prepare_data
+from ghostpen.data.redaction import Redactor
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
-from ghostpen.data.sources import read_source, read_sources
+from ghostpen.data.sources import ReadingOptions, read_source, read_sources
 from ghostpen.errors import DataError
 
 MakeProse = Callable[[str, int], str]
@@ -211,12 +212,10 @@ def test_prepare_other_seed_into_the_same_folder_is_refused(novels: Path, tmp_pa
 
 
 def test_prepare_that_fails_leaves_nothing_behind(novels: Path, tmp_path: Path) -> None:
-    (novels / "zz.txt").write_bytes(b"caf\xe9")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(DataError):
-        prepare_data([novels], author="Jane Austen", out=tmp_path / "deep" / "out")
+        prepare_data([novels], author="Jane Austen", out=tmp_path / "deep" / "out", test_docs="nothing*")
     (tmp_path / "file").write_text("")
-    (novels / "zz.txt").unlink()
     with pytest.raises(DataError, match="can't be written"):
         prepare_data([novels], author="Jane Austen", out=tmp_path / "file" / "out")
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "file"])
@@ -258,17 +257,18 @@ def test_prepare_text_of_headings_only_is_refused(tmp_path: Path) -> None:
 # Sources
 
 
-def test_source_not_utf8_names_file_line_and_byte(tmp_path: Path) -> None:
+def test_source_not_utf8_is_read_as_what_it_is_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\ntwo\nit\x92s\n")
-    with pytest.raises(DataError, match=r"a\.txt:3: not UTF-8 \(byte 0x92\).*iconv"):
-        read_source(tmp_path / "a.txt", author="A")
+    source = read_source(tmp_path / "a.txt", author="A")
+    assert source.documents[0].text == "one\ntwo\nit’s\n"
+    assert source.repaired == {"encodings": 1}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("missing.txt", None, "no such file or folder"),
-        ("letters.docx", b"x", r"only \.txt and \.md files are read"),
+        ("letters.docx", b"x", "no Word file, although its name says so"),
         ("empty.txt", b" \n\n", "no text in it"),
         ("mark.txt", b"\xef\xbb\xbf\n", "no text in it"),
     ],
@@ -402,10 +402,82 @@ def test_import_of_the_data_package_brings_no_machine_learning_in() -> None:
 
 
 def test_source_zip_reads_like_a_folder(tmp_path: Path) -> None:
-    from ghostpen.data.sources import _read_zip
-
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("test/irving/tales.txt", "text")
         archive.writestr("readme", "no")
-    (member,) = _read_zip((tmp_path / "x.zip").read_bytes(), "embedded:x")
-    assert (str(member.path), member.origin) == ("test/irving/tales.txt", "embedded:x/test/irving/tales.txt")
+    source = read_source(tmp_path / "x.zip", author=None)
+    (document,) = source.documents
+    assert (document.author, document.split, document.text) == ("irving", "test", "text")
+    assert document.origin == f"{tmp_path}/x.zip/test/irving/tales.txt"
+    assert source.files_of_other_types == 1
+    (tmp_path / "folder/test/irving").mkdir(parents=True)
+    (tmp_path / "folder/test/irving/tales.txt").write_text("text")
+    assert read_source(tmp_path / "folder", author=None).sha256 == source.sha256
+
+
+# Messages, masks and files that can't be read
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    """Write three days of a chat between two people."""
+    lines = [
+        f"[0{day}.01.24, 1{hour}:00:00] {name}: {name} {day}x{hour} writes to {name.lower()}@example.org\n"
+        for day in (1, 2, 3)
+        for hour in range(4)
+        for name in ("Ann", "Bob")
+    ]
+    (tmp_path / "chats").mkdir()
+    (tmp_path / "chats/walks.txt").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "chats/broken.pdf").write_bytes(b"%PDF-1.7")
+    return tmp_path / "chats"
+
+
+def test_prepare_manifest_of_messages_holds_no_name_address_or_word(chats: Path, tmp_path: Path) -> None:
+    options = ReadingOptions(me=("Ann",))
+    prepared = prepare_data([chats], author="Me", out=tmp_path / "out", options=options)
+    text = (tmp_path / "out/manifest.json").read_text(encoding="utf-8")
+    assert [word for word in ("Ann", "ann", "Bob", "example", "1x1", "walks") if word in text] == []
+    assert prepared.manifest.dropped == {"messages_by_others": 12, "unread_files": 1}
+    assert [file.origin for file in prepared.unread] == [f"{chats}/broken.pdf"]
+    assert sum(counts.documents for counts in prepared.manifest.splits.values()) == 3
+
+
+def test_prepare_masks_what_is_to_be_masked_and_counts_it(chats: Path, tmp_path: Path) -> None:
+    options = ReadingOptions(me=("Ann",))
+    redactor = Redactor(["Ann"])
+    manifest = prepare_data([chats], author="Me", out=tmp_path / "out", options=options, redactor=redactor).manifest
+    assert manifest.masked == {"emails": 12, "names": 12}
+    rows = [section.text for split in AUTHOR_SPLITS for section in load_sections(tmp_path / "out", split)]
+    assert "[name] 1x1 writes to [email]" in "\n\n".join(rows).split("\n\n")
+    assert "example.org" not in "".join(rows)
+
+
+def test_prepare_contrast_of_a_chat_is_all_but_the_author(novels: Path, chats: Path, tmp_path: Path) -> None:
+    for me in ((), ("Cara",)):
+        out = tmp_path / f"out{len(me)}"
+        prepare_data([novels], author="Ann", out=out, contrast=[chats], options=ReadingOptions(me=me))
+        rows = [section for split in CONTRAST_SPLITS for section in load_sections(out, split)]
+        assert {section.author for section in rows} == {"bob"}
+        assert all("Ann" not in section.text for section in rows)
+
+
+def test_prepare_again_knows_the_options_that_change_the_texts(chats: Path, tmp_path: Path) -> None:
+    options = ReadingOptions(me=("Ann",))
+    prepare_data([chats], author="Me", out=tmp_path / "out", options=options)
+    again = prepare_data([chats], author="Me", out=tmp_path / "out", options=ReadingOptions(me=("ann", "nobody")))
+    assert again.already_there  # other words for the same texts
+    with pytest.raises(DataError, match="holds data of other inputs"):
+        prepare_data([chats], author="Me", out=tmp_path / "out", options=ReadingOptions(me=("Bob",)))
+    with pytest.raises(DataError, match="holds data of other inputs"):
+        prepare_data([chats], author="Me", out=tmp_path / "out", options=options, redactor=Redactor())
+
+
+def test_prepare_manifest_of_plain_texts_from_before_is_still_known(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    assert manifest["inputs"].pop("texts_sha256") is None
+    assert (manifest.pop("repaired"), manifest.pop("masked")) == ({}, {})
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert prepare_data([novels], author="Jane Austen", out=tmp_path / "out").already_there

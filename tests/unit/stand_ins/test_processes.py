@@ -326,7 +326,7 @@ def test_instance_that_shuts_itself_down_is_terminated_and_replaced(
 ) -> None:
     machine.read(f"shutdown -P {when}")
     if seconds:
-        time.sleep(0.3)
+        time.sleep(3)  # the timer is armed by a process of its own
         assert machine.instance.alive
         machine.server.timeline.push_ahead(seconds)
     replacement = wait_for(lambda: [i for i in machine.server.simulator.list_living() if i is not machine.instance])

@@ -1,78 +1,15 @@
-"""The `ghostpen` command: parses, loads the config, calls one function per verb.
-
-Owns the names of verbs and options, and how an error reaches the person: one line on stderr and an exit
-code, never a traceback for what the person can put right. Must not decide anything else. Whatever loads
-torch, Unsloth, pydantic or matplotlib is imported inside the verb that needs it, so that `--help` stays fast.
-"""
+"""The verbs of one machine: texts in, an adapter, its measure, and what is written with it."""
 
 import enum
-import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from ghostpen import __version__
-from ghostpen.errors import ConfigError, GhostpenError, Interrupted
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ghostpen.aws.transfer import Progress
-    from ghostpen.data.prepare import PreparedData
-
-# What the machine refuses and the person can put right. Any other OSError is a bug and keeps its traceback.
-_REFUSALS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR}
-
-
-class OneLineErrors(TyperGroup):
-    """Turn an error of ours, a refusal of the machine and Ctrl-C into one line and an exit code."""
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Keep the arguments as they were given: `train` starts processes with the same ones."""
-        given = list(args)
-        context = super().make_context(info_name, args, parent, **extra)
-        context.obj = given
-        return context
-
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own Context, re-exported
-        """Run the verb."""
-        try:
-            return super().invoke(ctx)
-        except GhostpenError as error:
-            raise _print_error(error.message, error.exit_code) from error
-        except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            raise _print_error(f"{error.filename or 'disk'}: {error.strerror}", 2) from error
-        except KeyboardInterrupt as error:
-            raise _print_error("interrupted", Interrupted.exit_code) from error
-
-
-app = typer.Typer(
-    name="ghostpen",
-    cls=OneLineErrors,
-    no_args_is_help=True,
-    add_completion=False,
-    # A traceback that shows local variables would show the author's private text.
-    pretty_exceptions_enable=False,
-)
-
-data_app = typer.Typer(no_args_is_help=True)
-app.add_typer(data_app, name="data", help="Bring prepared data to S3.")
-
-ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The run's settings, a TOML file.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as train.max_steps=100."),
-]
+from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console
+from ghostpen.errors import ConfigError
 
 
 class RunMode(enum.Enum):
@@ -91,26 +28,14 @@ class ExportTo(enum.Enum):
     ollama = "ollama"
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"ghostpen {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def describe(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
-    ] = False,
-) -> None:
-    """Train gpt-oss to write like one author, and measure whether it does."""
-
-
 @app.command()
 def prepare(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SRC...", help="Text files, folders of them, or embedded:NAME.")
+        list[str],
+        typer.Argument(
+            metavar="SRC...",
+            help="Texts, books, mails, chats and archives: files, folders of them, or embedded:NAME.",
+        ),
     ],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who wrote the texts.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
@@ -125,10 +50,27 @@ def prepare(
         str | None, typer.Option(metavar="GLOB", help="Documents to hold out for the test, by name.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    me: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The author's name or address in mails and chats; once for each."),
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The column of a table that holds the text; once for each."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A file that can't be read is an error.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, phone numbers and keys.")] = False,
+    redact_names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
+    ] = None,
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
     from ghostpen.data.prepare import prepare_data
+    from ghostpen.data.redaction import Redactor, load_names
+    from ghostpen.data.sources import ReadingOptions
+    from ghostpen.data.terminal import choose_column, render_prepared
 
+    names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
         sources,
         author=author,
@@ -137,8 +79,17 @@ def prepare(
         val_docs=val_docs,
         test_docs=test_docs,
         seed=seed,
+        options=ReadingOptions(
+            me=tuple(me or ()),
+            text_columns=tuple(text_column or ()),
+            choose_column=choose_column if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            strict=strict,
+        ),
+        redactor=Redactor(names) if redact or names else None,
     )
-    console = _make_console()
+    console = make_console()
+    for file in prepared.unread:
+        typer.echo(f"not read: {file.origin}: {file.reason}", err=True)
     if prepared.already_there:
         console.print(
             f"nothing to do: {prepared.dir} holds the data of the same texts and settings",
@@ -146,7 +97,7 @@ def prepare(
             markup=False,
         )
     else:
-        console.print(_render_prepared(prepared))
+        console.print(render_prepared(prepared))
 
 
 @app.command()
@@ -192,7 +143,7 @@ def train(
     from ghostpen.training.run import train_run
 
     with join_ranks(place) as ranks:
-        console = _make_console(quiet=not ranks.is_first)
+        console = make_console(quiet=not ranks.is_first)
         train_run(run_config, control=control, resume=resume, console=console, run_id=run_id, ranks=ranks)
 
 
@@ -216,7 +167,7 @@ def test(
 
     from ghostpen.evaluation.run import test_run
 
-    test_run(run_config, console=_make_console())
+    test_run(run_config, console=make_console())
 
 
 @app.command()
@@ -294,7 +245,7 @@ def write(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
-        console=_make_console(),
+        console=make_console(),
     )
 
 
@@ -341,7 +292,7 @@ def export(
         deadline_s=deadline_s,
         create=create,
     )
-    export_run(run if run is not None else find_newest_run(), settings, console=_make_console())
+    export_run(run if run is not None else find_newest_run(), settings, console=make_console())
 
 
 @app.command()
@@ -364,7 +315,7 @@ def inspect(
 
     from ghostpen.model.inspection import find_gpu_bytes, inspect_model, render_inspection
 
-    with _describe_remote(model) as description:
+    with describe_remote(model) as description:
         inspection = inspect_model(
             model,
             run_config,
@@ -374,113 +325,4 @@ def inspect(
     if as_json:
         typer.echo(inspection.to_json())
     else:
-        _make_console().print(render_inspection(inspection))
-
-
-@data_app.command()
-def push(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ghostpen prepare` wrote.")],
-    to: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="Where storage.uri points.")],
-) -> None:
-    """Put prepared data below s3://BUCKET/PREFIX/data, whole or not at all."""
-    from ghostpen.aws.bundle import push_bundle
-    from ghostpen.aws.runs import DATA, parse_data_location
-    from ghostpen.aws.s3 import ObjectStore, make_client
-    from ghostpen.data.manifest import list_prepared_files, load_manifest
-
-    location = parse_data_location(to)
-    files = list_prepared_files(folder)
-    info = {"ghostpen_version": __version__, "data_sha256": load_manifest(folder).data_sha256}
-    with _show_progress() as show:
-        pushed = push_bundle(ObjectStore(make_client(), location), DATA, files, info=info, progress=show(str(folder)))
-    where = f"s3://{location.bucket}/{location.locate(DATA)}"
-    typer.echo(f"{where} holds {folder}: {len(files)} files, {pushed.size_bytes:,} bytes, since {pushed.created_at}")
-
-
-@app.command()
-def pull(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The id of a run.")],
-    *,
-    source: Annotated[
-        str, typer.Option("--from", metavar="s3://BUCKET/PREFIX", help="Where its storage.uri pointed.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder to bring it to; runs/RUN_ID if left out.")
-    ] = None,
-) -> None:
-    """Bring a run's results from S3: adapters, report, pictures, log."""
-    from ghostpen.aws.runs import pull_run
-    from ghostpen.aws.s3 import ObjectStore, make_client, parse_location
-
-    store = ObjectStore(make_client(), parse_location(source))
-    with _show_progress() as show:
-        pulled = pull_run(store, run_id, out or Path("runs") / run_id, progress=show)
-    typer.echo(f"{pulled.folder} holds {', '.join(pulled.parts)}")
-
-
-@contextmanager
-def _show_progress() -> Iterator[Callable[[str], "Progress"]]:
-    """Show a bar on standard error for each title that is asked for, at a terminal only."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    console = _make_console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
-
-        def show(title: str) -> "Progress":
-            task = bars.add_task(title, total=None)
-            return lambda bytes_done, bytes_total: bars.update(task, completed=bytes_done, total=bytes_total)
-
-        yield show
-
-
-@contextmanager
-def _describe_remote(model: str) -> Iterator[Path | None]:
-    """Bring the description of a model in S3 into a temporary folder; any other model is read where it is."""
-    from ghostpen.aws.s3 import S3_PREFIX, ObjectStore, download_description, make_client, parse_location
-
-    if not model.startswith(S3_PREFIX):
-        yield None
-        return
-    store = ObjectStore(make_client(), parse_location(model))
-    with TemporaryDirectory(prefix="ghostpen-") as folder:
-        download_description(store, Path(folder))
-        yield Path(folder)
-
-
-def _render_prepared(prepared: "PreparedData") -> "Table":
-    from rich.markup import escape
-    from rich.table import Table
-
-    manifest = prepared.manifest
-    notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
-    if manifest.within_document:
-        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
-    table = Table(
-        title=escape(f"{manifest.author} in {prepared.dir}"),
-        title_justify="left",
-        caption="\n".join(notes),
-        caption_justify="left",
-    )
-    for heading in ("split", "documents", "sections", "words", "bytes"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
-    for split, counts in manifest.splits.items():
-        sizes = (counts.documents, counts.sections, counts.words, counts.size_bytes)
-        table.add_row(split, *(f"{size:,}" for size in sizes))
-    return table
-
-
-def _make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=stderr, quiet=quiet, highlight=False)
-
-
-def _print_error(message: str, exit_code: int) -> typer.Exit:
-    from rich.text import Text
-
-    # Text, not markup: a message may hold brackets, such as a config's [section].
-    line = Text.assemble(("error: ", "bold red"), message)
-    _make_console(stderr=True).print(line, soft_wrap=True)
-    return typer.Exit(exit_code)
+        make_console().print(render_inspection(inspection))

@@ -1,0 +1,64 @@
+"""Ending whatever is on a group, with nothing but its name: `ghostpen down`, and the last step of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ghostpen.aws.fleet import Fleet
+from ghostpen.aws.secrets import Secrets
+from ghostpen.aws.settings import SecretsConfig, TimeoutsConfig
+from ghostpen.aws.shutdown import shut_down
+from ghostpen.aws.waiting import Waiting
+from ghostpen.errors import CloudError
+
+
+@dataclass(frozen=True)
+class DownOutcome:
+    """What was done; `emptied_at` is None where the group was left alone."""
+
+    emptied_at: datetime | None
+    run_ids: tuple[str, ...]  # whose scheduled actions were taken off
+    notes: tuple[str, ...] = ()
+
+
+def take_down(
+    fleet: Fleet,
+    waiting: Waiting,
+    *,
+    waits: TimeoutsConfig,
+    report: Callable[[str], None],
+    run_id: str | None = None,
+    ssm: object | None = None,
+    secrets: SecretsConfig | None = None,
+) -> DownOutcome:
+    """Set the group to 0, see it there, delete the secrets that are known, take the scheduled actions off.
+
+    Args:
+        run_id: only if this run holds the group: a job that was refused must not end the run it was refused for.
+        ssm: boto3's client, and `secrets` the settings, if the secrets' names are known.
+
+    Raises:
+        ShutdownNotConfirmedError: the group was not seen at 0.
+        CloudError: there is no such group, a refusal, or no answer.
+    """
+    fleet.read_group()  # a wrong name must not be waited for
+    armed = fleet.read_armed()
+    if run_id is not None and all(holder.run_id != run_id for holder in armed):
+        holders = ", ".join(holder.run_id for holder in armed) or "no run"
+        report(f"run {run_id} does not hold group {fleet.group} ({holders} does); left alone")
+        return DownOutcome(None, ())
+    run_ids = tuple(holder.run_id for holder in armed) if run_id is None else (run_id,)
+    emptied_at = shut_down(fleet, waiting, limit_s=waits.terminate_s, settle_s=waits.settle_s, report=report)
+    notes = []
+    for name in run_ids:
+        if secrets is not None:
+            try:
+                Secrets(ssm, secrets.path, name).delete(secrets.names)
+            except CloudError as error:
+                notes.append(
+                    f"the secrets of run {name} could not be deleted, and end by themselves: {error.message}"
+                )
+        fleet.disarm(name)
+    return DownOutcome(emptied_at, run_ids, tuple(notes))

@@ -1,0 +1,41 @@
+"""What `ghostpen prepare` shows at a terminal, and asks there."""
+
+from collections.abc import Sequence
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ghostpen.data.prepare import PreparedData
+
+
+def choose_column(file: str, columns: Sequence[str]) -> str:
+    """Ask for the column that holds the text, on standard error."""
+    for number, column in enumerate(columns, start=1):
+        typer.echo(f"{number:3} {column}", err=True)
+    while True:
+        chosen: int = typer.prompt(f"Which column of {file} holds the text?", type=int, err=True)
+        if 1 <= chosen <= len(columns):
+            return columns[chosen - 1]
+
+
+def render_prepared(prepared: PreparedData) -> Table:
+    """Return what was written, by split, and what was left out, repaired and masked, by rule."""
+    manifest = prepared.manifest
+    notes = [f"{rule}: {count:,} dropped" for rule, count in manifest.dropped.items() if count]
+    notes += [f"{rule}: {count:,} repaired" for rule, count in manifest.repaired.items()]
+    notes += [f"{rule}: {count:,} masked" for rule, count in manifest.masked.items()]
+    if manifest.within_document:
+        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
+    table = Table(
+        title=escape(f"{manifest.author} in {prepared.dir}"),
+        title_justify="left",
+        caption="\n".join(notes),
+        caption_justify="left",
+    )
+    for heading in ("split", "documents", "sections", "words", "bytes"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, counts in manifest.splits.items():
+        sizes = (counts.documents, counts.sections, counts.words, counts.size_bytes)
+        table.add_row(split, *(f"{size:,}" for size in sizes))
+    return table

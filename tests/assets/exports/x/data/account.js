@@ -1,0 +1,1 @@
+window.YTD.account.part0 = [{"account": {"email": "ann@example.org", "createdVia": "web", "username": "ann", "accountId": "7", "accountDisplayName": "Ann"}}]

@@ -1,0 +1,1 @@
+window.YTD.like.part0 = [{"like": {"tweetId": "5", "fullText": "Somebody else's words", "expandedUrl": "https://twitter.com/i/web/status/5"}}]
