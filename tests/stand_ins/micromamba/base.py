@@ -28,8 +28,13 @@ def build_base(image: str, *, workspace: Path, buildah: Sequence[str]) -> None:
     context = workspace / "context"
     context.mkdir(parents=True, exist_ok=True)
     _make_debian(context / "debian.tar", workspace)
-    _make_channel(context / "channels/conda-forge", workspace)
-    _make_program(context / "micromamba", context / "channels/conda-forge")
+    stamp = workspace / "stamp"
+    made_by = hashlib.sha256(Path(__file__).read_bytes() + Path(channel.__file__).read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != made_by:
+        _make_channel(context / "channels/conda-forge", workspace)
+        _make_program(context / "micromamba", context / "channels/conda-forge")
+        stamp.write_text(made_by, encoding="utf-8")
+    shutil.copy(HERE / "micromamba.py", context / "micromamba")
     shutil.copytree(HERE / "files", context / "files", dirs_exist_ok=True)
     shutil.copy(CERTIFICATES, context / "ca-certificates.crt")
     (context / "pip.conf").write_text(render_pip_settings(read_pip_settings()), encoding="utf-8")
@@ -88,15 +93,12 @@ def _read_apt_sources() -> str:
 
 
 def _make_channel(folder: Path, workspace: Path) -> None:
-    stamp = folder / "stamp"
-    made_by = hashlib.sha256(Path(channel.__file__).read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == made_by:
-        return
     wheels, debian = workspace / "wheels", workspace / "tools"
+    for made in (folder, wheels, debian):
+        shutil.rmtree(made, ignore_errors=True)
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, PIP], check=True
     )
-    shutil.rmtree(debian, ignore_errors=True)
     channel.unpack_debian(debian, "gcc", "g++", "openssl")
     packages = [
         channel.read_python(),
@@ -104,18 +106,12 @@ def _make_channel(folder: Path, workspace: Path) -> None:
         *channel.read_tools(debian),
     ]
     channel.write_channel(folder, packages)
-    stamp.write_text(made_by, encoding="utf-8")
     shutil.rmtree(debian)
 
 
 def _make_program(folder: Path, channel_folder: Path) -> None:
-    shutil.copytree(HERE, folder, dirs_exist_ok=True, ignore=lambda _, names: set(names) - {"micromamba.py"})
-    if (folder / "python").exists():
-        return
-    packages, part = folder / "packages", folder / "python.part"
-    shutil.rmtree(part, ignore_errors=True)
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", packages]
+    shutil.rmtree(folder, ignore_errors=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder / "packages"]
     subprocess.run([*install, *SOLVER], check=True)
     with tarfile.open(next(channel_folder.glob("linux-64/python-*.tar.bz2"))) as archive:
-        archive.extractall(part, filter="tar")
-    part.rename(folder / "python")
+        archive.extractall(folder / "python", filter="tar")

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+WRITTEN = 946684800  # a fixed time, so that the same files make the same archive, and no layer changes with it
 SUBDIRS = ("linux-64", "noarch")
 # Of a Python's own prefix: no packages, no tests, nothing that only a build of Python needs.
 LEFT_OUT = (
@@ -223,7 +223,7 @@ def _describe(path: str, file: File) -> dict[str, Any]:
 
 def _add(archive: tarfile.TarFile, path: str, file: File) -> None:
     member = tarfile.TarInfo(path)
-    member.mode, member.mtime = file.mode, int(time.time())
+    member.mode, member.mtime = file.mode, WRITTEN
     if file.link is not None:
         member.type, member.linkname = tarfile.SYMTYPE, file.link
         archive.addfile(member)
