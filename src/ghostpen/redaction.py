@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+_SETTINGS = "GHOSTPEN_SECRETS_"  # of a deployment: where secrets lie and what they are called, no secret itself
 _URL_LOGIN = re.compile(r"//[^/@\s]+@")
 _SHORTEST_SECRET = 8  # shorter values are words that a text may hold for other reasons
 
@@ -19,7 +20,7 @@ def find_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
     values = {
         line.strip()
         for name, value in environ.items()
-        if _SECRET_NAME.search(name)
+        if _SECRET_NAME.search(name.removeprefix(_SETTINGS))
         for line in value.splitlines()
         if len(line.strip()) >= _SHORTEST_SECRET
     }

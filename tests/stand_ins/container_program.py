@@ -1,7 +1,8 @@
 """What the container runs in tests of the deployment that are not about training: `ghostpen run`, without a model.
 
 Takes the same words, reads its settings from S3, writes the same bundles. The run's name says how it goes: one that
-begins with "fails" leaves with 3, with "waits" goes on until SIGTERM; any other one succeeds.
+begins with "fails" leaves with 3, with "waits" goes on until SIGTERM; any other one succeeds, with "lasts" not before
+the object `enough` is in the run's place.
 """
 
 import argparse
@@ -41,6 +42,8 @@ while options.run_id.startswith("waits"):
 
 store = ObjectStore(make_client(), parse_location(config.storage.uri or ""))
 run = f"runs/{options.run_id}"
+while options.run_id.startswith("lasts") and store.read_object(f"{run}/enough") is None:
+    time.sleep(0.3)
 if options.mode == "train":
     names = [f"{run}/results/{role}" for role in ("author", "control")[: 1 if options.no_control else 2]]
     files = {"manifest.json": {"best": {"step": 1}}, "metrics.jsonl": {"step": 1, "split": "val", "perplexity": 44.1}}

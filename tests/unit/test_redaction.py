@@ -14,6 +14,16 @@ def test_secrets_are_the_long_values_of_variables_named_so() -> None:
     assert find_secrets(environ) == ("hf_abcdefgh", "0123456789")
 
 
+def test_settings_that_say_where_secrets_are_hold_none() -> None:
+    """Else a path /ghostpen would be taken out of the image's name, too."""
+    environ = {"GHOSTPEN_SECRETS_PATH": "/ghostpen", "GHOSTPEN_SECRETS_NAMES": '["WANDB_API_KEY"]'}
+    assert find_secrets(environ) == ()
+    assert find_secrets({"GHOSTPEN_SECRETS_TOKEN": "0123456789", "GHOSTPEN_API_KEY": "abcdefghij"}) == (
+        "0123456789",
+        "abcdefghij",
+    )
+
+
 def test_secret_of_several_lines_is_hidden_in_each() -> None:
     secrets = find_secrets({"DEPLOY_KEY": "-----BEGIN-----\nabcdefghijkl\n---END---\n"})
     assert redact("so abcdefghijkl is it", secrets) == "so *** is it"

@@ -6,7 +6,6 @@ are real.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 ACTIONS = ROOT / "tests/stand_ins/actions"
@@ -64,7 +65,9 @@ class Started:
         self._process.send_signal(signal.SIGINT)
 
     def lose(self) -> None:
-        """Lose the runner: everything on it ends at once, and nothing is cleaned up."""
+        """Lose the runner: everything on it ends at once, and nothing is cleaned up. Fine if it has ended."""
+        if self._process.poll() is not None:
+            return
         self._process.send_signal(signal.SIGSTOP)  # or it would see its steps end, and go on
         for process_id in [*find_descendants(self._process.pid), self._process.pid]:
             with contextlib.suppress(ProcessLookupError):
@@ -76,8 +79,7 @@ class Started:
         try:
             exit_code = self._process.wait(timeout=limit_s)
         finally:
-            self._process.kill()
-            self._process.wait()
+            self.lose()
         return read_run(exit_code, self.read_log().splitlines(), self._errors.read_text(encoding="utf-8"))
 
 
@@ -100,7 +102,7 @@ class Repository:
         }
         for made in (self.checkout, self.home, self.docker, self.ghostpen):
             made.mkdir(parents=True)
-        self._numbers = itertools.count()
+        self.started: list[Started] = []
         for name in COPIED:
             target = self.checkout / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,8 +162,9 @@ class Repository:
             command += ["--local-repository", f"{owner}/{name}@{ref}={ACTIONS / name}"]
         for option, values in (("--env", self._stand_ins), ("--var", variables), ("--secret", secrets or {})):
             command += [part for name, value in values.items() for part in (option, f"{name}={value}")]
-        log = self.home / f"act-{next(self._numbers)}.log"
-        return Started(command, log, folder=self.checkout, environment=self._environment())
+        log = self.home / f"act-{len(self.started)}.log"
+        self.started.append(Started(command, log, folder=self.checkout, environment=self._environment()))
+        return self.started[-1]
 
     def run_script(self, name: str, *arguments: str) -> str:
         """Run one of the scripts as a person does, on the same docker, and return what it printed."""
@@ -201,6 +204,11 @@ def find_descendants(process_id: int) -> list[int]:
 
 def read_lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def require_git() -> None:
+    if not shutil.which("git"):
+        pytest.skip("workflows run in a git repository, and there is no git here: run these tests outside the image")
 
 
 def find_actions(workflow: str) -> Sequence[tuple[str, str, str]]:

@@ -1,6 +1,5 @@
 """A server that stands for AWS, and repositories whose workflows can be run."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from tests.workflows.act import Repository
+from tests.workflows.act import Repository, require_git
 
 REGION = "eu-central-1"
 
@@ -16,8 +15,7 @@ REGION = "eu-central-1"
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
     """Start moto's server, and return its address."""
-    if not shutil.which("git"):
-        pytest.skip("workflows run in a git repository, and there is no git here: run these tests outside the image")
+    require_git()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +29,6 @@ from tests.stand_ins.aws.timeline import Timeline
 HOST = Path(__file__).parent / "host"
 TOOLS = ("docker", "nvidia-smi", "systemd-run", "systemctl", "shutdown")
 MARK = "GHOSTPEN_MACHINE"
-KILL_ROUNDS = 50
 KILL_LIMIT_S = 10
 IDLE_LOOK_S = 300.0
 MODELLED_ONLY = ("run_s", "upload_s", "results", "ends_itself")
@@ -86,11 +86,11 @@ class ProcessHost:
 
     def kill(self) -> None:
         self._dead = True
-        for _ in range(KILL_ROUNDS):  # a process may start another while it is looked for
-            if not self._signal_all(signal.SIGKILL):
-                break
-        else:
-            raise RuntimeError(f"processes of {self._instance.id} do not die: {list(self.list_pids())}")
+        end = time.monotonic() + KILL_LIMIT_S
+        while self._signal_all(signal.SIGKILL):  # a process may start another while it is looked for
+            if time.monotonic() > end:
+                raise RuntimeError(f"processes of {self._instance.id} do not die: {list(self.list_pids())}")
+            time.sleep(0.01)
         for process in self._started:
             process.wait(timeout=KILL_LIMIT_S)
 
