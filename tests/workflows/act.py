@@ -60,13 +60,17 @@ class Started:
         """Read what was printed so far."""
         return self._log.read_text(encoding="utf-8")
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def cancel(self) -> None:
         """Cancel it, as a person does on GitHub."""
         self._process.send_signal(signal.SIGINT)
 
     def lose(self) -> None:
         """Lose the runner: everything on it ends at once, and nothing is cleaned up. Fine if it has ended."""
-        if self._process.poll() is not None:
+        if self.ended:
             return
         self._process.send_signal(signal.SIGSTOP)  # or it would see its steps end, and go on
         for process_id in [*find_descendants(self._process.pid), self._process.pid]:
