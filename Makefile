@@ -1,6 +1,6 @@
 # Thin: every target is one line that people and CI run alike. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench rehearse-image setup lock clean
+.PHONY: help demo test check bench rehearse-image rehearse-deploy setup lock clean
 
 help:    ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -14,6 +14,8 @@ bench: setup    ## measure speed, memory and perplexity beside named peers, in m
 	@.venv/bin/python benchmarks/peers.py
 rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
 	@scripts/rehearse-image
+rehearse-deploy: setup    ## deploy that image to a simulated account, its containers podman's; root, after rehearse-image
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m tools.rehearse_deploy
 setup:    ## make .venv as requirements.lock says; does nothing when it stands
 	@scripts/setup
 lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)

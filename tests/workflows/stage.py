@@ -2,7 +2,7 @@
 
 import runpy
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from tests.stand_ins.aws.fault_book import Faults
+from tests.stand_ins.aws.faults import Fault
 from tests.stand_ins.aws.machines import QUICK_DELAYS, QUICK_PLAN, make_machines
 from tests.stand_ins.aws.server import AwsServer
 from tests.stand_ins.aws.world import Image, World
@@ -29,6 +30,7 @@ class Stage:
     server: AwsServer
     repository: Repository
     bucket: str
+    digest: str
 
     @property
     def uri(self) -> str:
@@ -80,27 +82,35 @@ class Stage:
     def release(self) -> None:
         """Commit what the checkout holds, as far as it is new, and do what btr.yml would."""
         images = self.server.simulator.world.repositories
-        images["ghostpen"] = (Image("sha256:" + "1" * 64, (self.repository.make_commit(),)),)
+        images["ghostpen"] = (Image(self.digest, (self.repository.make_commit(),)),)
 
 
 @contextmanager
 def open_stage(
-    folder: Path, *, bucket: str, container: Sequence[str], container_environment: dict[str, str]
+    folder: Path,
+    *,
+    bucket: str,
+    container_environment: dict[str, str],
+    container: Sequence[str] = (),
+    engine: Sequence[str] = (),
+    digest: str = "sha256:" + "1" * 64,
+    faults: Iterable[Fault] = (),
 ) -> Iterator[Stage]:
     """Set everything up.
 
     Args:
-        container: what a container runs in place of the image's program. container_environment: what the image sets.
+        container_environment: what the image sets. container: what a container runs in place of the image's program.
+        engine: the client of a container engine that runs the image, in place of `container`. digest: of that image.
     """
     require_git()
     world = World(delays=QUICK_DELAYS, buckets=(bucket,))
     with (
-        make_machines(command=container, container_environment=container_environment) as machines,
-        AwsServer(machines, world=world, faults=Faults(plan=QUICK_PLAN)).serve() as server,
+        make_machines(command=container, container_environment=container_environment, engine=engine) as machines,
+        AwsServer(machines, world=world, faults=Faults(faults, plan=QUICK_PLAN)).serve() as server,
     ):
         environment = {f"GHOSTPEN_TIMEOUTS_{name}": value for name, value in QUICK_WAITS.items()}
         environment["STAND_IN_ACCESS_KEY"] = server.make_environment("job")["AWS_ACCESS_KEY_ID"]
-        stage = Stage(server, Repository(folder, aws=server.url, environment=environment), bucket)
+        stage = Stage(server, Repository(folder, aws=server.url, environment=environment), bucket, digest)
         install_small(stage.repository, folder / "installed")
         stage.release()
         try:

@@ -29,25 +29,40 @@ class Machines:
     Args:
         command: what a container runs in place of the image's entrypoint, such as (python, "-m", "ghostpen").
         container_environment: what the image would set; a container gets nothing else of the tests' environment.
+        engine: the client of a container engine, such as (podman, "--remote", "--url", ADDRESS), where containers are
+            to be containers of the image that the registry has; it then needs no `command`.
     """
 
     def __init__(
-        self, root: Path, *, command: Sequence[str] = (), container_environment: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        *,
+        command: Sequence[str] = (),
+        container_environment: Mapping[str, str] | None = None,
+        engine: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self._engine = tuple(engine)
         self._command = tuple(command)
         self._container_environment = dict(container_environment or {})
 
     def __call__(self, simulator: Simulator, instance: Instance) -> ProcessHost:
-        settings = {"command": self._command, "container_environment": self._container_environment}
+        settings = {
+            "command": self._command,
+            "container_environment": self._container_environment,
+            "engine": self._engine,
+        }
         return ProcessHost(simulator, instance, self.root / instance.id, settings)
 
 
 @contextmanager
 def make_machines(
-    *, command: Sequence[str] = (), container_environment: Mapping[str, str] | None = None
+    *,
+    command: Sequence[str] = (),
+    container_environment: Mapping[str, str] | None = None,
+    engine: Sequence[str] = (),
 ) -> Iterator[Machines]:
     """Make machines in a folder that goes with them; pytest's own are closed to other users."""
     with tempfile.TemporaryDirectory(prefix="ghostpen-machines-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o711)
-        yield Machines(Path(folder), command=command, container_environment=container_environment)
+        yield Machines(Path(folder), command=command, container_environment=container_environment, engine=engine)

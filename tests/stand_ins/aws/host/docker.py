@@ -1,7 +1,8 @@
 """docker without containers: `run --detach` starts a process of the machine, with the environment a container has.
 
 Commands and exit codes as of docker 29, as far as ghostpen uses them. The image is what the registry of the simulated
-account lists; what runs in its place is the machine's `command`. Isolation, GPUs and limits are not modelled.
+account lists; what runs in its place is the machine's `command`. Isolation, GPUs and limits are not modelled. With an
+engine in the machine's plan, the image is pulled from a registry and containers are the engine's (engine.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import engine
 from container import find_log, start_container, supervise
 from machine import FOLDER, PLAN, fail, is_alive, note_call, read_state, write_state
 
@@ -54,6 +56,8 @@ def pull(image: str) -> None:
     time.sleep(PLAN["pull_s"])
     if PLAN["pull"] == "fails":
         fail("failed to register layer: write /usr/lib/x: no space left on device")
+    if PLAN["engine"]:
+        engine.exec_engine("pull", "--quiet", image)
     pulled = read_state(IMAGES) or {}
     write_state(IMAGES, pulled | {image: f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"})
     print(image)
@@ -75,9 +79,16 @@ def parse_run(arguments: list[str]) -> tuple[dict[str, list[str]], str, list[str
 
 def run(arguments: list[str]) -> None:
     options, image, command = parse_run(arguments)
+    looks_at_gpu = "--entrypoint" in options
+    # The check itself, where it is to find no GPU: there is none.
+    if PLAN["engine"] and (not looks_at_gpu or PLAN["smoke"] == "CUDA fails in the image"):
+        engine.run(options, image, command, supervise_with=[SUPERVISE, *options.get("--name", [""])])
+    if looks_at_gpu and PLAN["engine"]:
+        check_gpu(command)
+        return
     if image not in (read_state(IMAGES) or {}):
         fail(f"docker: Unable to find image '{image}' locally", 125)
-    if "--entrypoint" in options:
+    if looks_at_gpu:
         check_gpu(command)
         return
     if "--detach" not in options and "-d" not in options:
@@ -168,9 +179,11 @@ def logs(arguments: list[str]) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == [SUPERVISE]:
-        supervise(sys.argv[2])
+        (engine.supervise if PLAN["engine"] else supervise)(sys.argv[2])
         return
     note_call("docker")
+    if PLAN["engine"] and sys.argv[1:2] not in (["login"], ["pull"], ["run"]):
+        engine.answer(sys.argv[1:])
     match sys.argv[1:]:
         case ["login", *arguments]:
             login(arguments)
