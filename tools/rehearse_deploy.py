@@ -38,7 +38,7 @@ from tools.rehearsal_machine import (
 from tools.rehearse_image import SHORT, say, write_texts
 
 BUCKET = "rehearsal-deploy"
-LIMIT_S = 900  # of one deployment, the first of which pulls gigabytes
+LIMIT_S = 1800  # of one deployment, the first of which pulls gigabytes
 ACCOUNT_REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 CHECKPOINTS = f"{PREFIX}/runs/lost/author/checkpoint-"
 CONTROL = f"{PREFIX}/runs/lost/results/control/manifest.json"
