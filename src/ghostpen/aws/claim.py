@@ -31,6 +31,7 @@ def claim_group(
         raise _refuse(fleet, f"another deployment of run {run_id} has just begun")
     # Before the action, so that whoever sees the action knows that an older status.json says nothing of it.
     waiting.insist(lambda: write_handover(store, run_id, plan.handover))
+    marks.handover_id = plan.handover.handover_id
     at = plan.guards.compute_action(waiting.clock(), first=True)
     marks.claimed = True
     armed_at = waiting.insist(lambda: fleet.arm(run_id, at))
