@@ -14,14 +14,39 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from tests.sequences import CHANGES, Deploy, Down, Scene, read_named_ends
-from tests.stand_ins.aws.catalogue import CAPACITY, ENDINGS, JOB_OPERATIONS, draw_call_faults, draw_instance_faults
-from tests.stand_ins.aws.faults import Away, CallFault, Fault, Meddling, MomentFault, Results, Signalled
+from tests.stand_ins.aws.catalogue import (
+    CAPACITY,
+    ENDINGS,
+    JOB_OPERATIONS,
+    PLAN_CHANGES,
+    draw_call_faults,
+    draw_instance_faults,
+)
+from tests.stand_ins.aws.faults import (
+    Away,
+    CallFault,
+    Fault,
+    Incident,
+    InstanceFault,
+    Meddling,
+    Mishap,
+    MomentFault,
+    Phase,
+    Results,
+    Signalled,
+)
 from tests.stand_ins.aws.timeline import Event
+
+from ghostpen.aws.handover import Mode
 
 WANTED = int(os.environ.get("SEQUENCES", "0"))
 COUNT = WANTED or 1000
 STEPS = 6
 RUNS = ("emma", "persuasion")
+BAD_INSTANCES = [
+    *(InstanceFault(changes) for changes in PLAN_CHANGES),
+    *(InstanceFault((), (Incident(mishap, phase, 10.0),)) for mishap in Mishap for phase in Phase),
+]
 
 stops = st.sampled_from(
     [Signalled(number, applied) for number in (signal.SIGINT, signal.SIGTERM) for applied in (False, True)]
@@ -55,9 +80,9 @@ alone, contending = draw_all_endings(at_moments=True), draw_all_endings(at_momen
 def draw_deploys(endings: st.SearchStrategy[tuple[Any, ...]]) -> st.SearchStrategy[Deploy]:
     work = st.builds(
         Deploy,
-        mode=st.sampled_from(("train", "train", "test")),
+        mode=st.sampled_from(("train", "train", "train", "test")),
         run_id=run_ids,
-        knows_config=st.booleans(),
+        knows_config=st.sampled_from((True, True, True, False)),
         follow_for_s=st.sampled_from((None, None, 0.0, 100.0)),
         endings=endings,
     )
@@ -102,6 +127,10 @@ class AnySequence(RuleBasedStateMachine):
     @rule(act=draw_deploys(st.just(())), drawn=faults)
     def deploy_without_an_end(self, act: Deploy, drawn: list[Fault]) -> None:
         self.deploy(act, drawn)
+
+    @rule(run_id=run_ids, mode=st.sampled_from(("train", "train", "test")), instance=st.sampled_from(BAD_INSTANCES))
+    def deploy_to_a_bad_instance(self, run_id: str, mode: Mode, instance: InstanceFault) -> None:
+        self.deploy(Deploy(mode, run_id), [instance])
 
     @rule(
         first=draw_deploys(contending),
