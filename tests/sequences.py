@@ -277,13 +277,13 @@ class Scene:
 
     def check_watched(self) -> None:
         """Check what holds at every moment."""
-        assert self.simulator.violations == []
+        assert self.simulator.violations == [], self.simulator.violations
 
     def check_last(self) -> None:
         """Let the guards do their work, and check that nothing is left; then nothing stands in anybody's way."""
         self.clock.run_until(max(self.clock.now(), self.simulator.latest_end) + GUARDS_LATE_S)
         self.check_watched()
-        assert self.simulator.list_leftovers() == []
+        assert self.simulator.list_leftovers() == [], self.simulator.list_leftovers()
         assert self.simulator.find_in_requests(SECRET) == []
 
 

@@ -18,7 +18,7 @@ from ghostpen.aws.clients import Clients
 from ghostpen.aws.ending import STOPS, Ending
 from ghostpen.aws.facts import Request, read_facts
 from ghostpen.aws.outcome import DeployOutcome
-from ghostpen.aws.plan import DeployPlan, plan_deploy
+from ghostpen.aws.plan import DeployPlan, Step, plan_deploy
 from ghostpen.aws.preflight import compute_problems, find_rival
 from ghostpen.aws.s3 import ObjectStore, parse_location
 from ghostpen.aws.settings import DeployConfig
@@ -107,6 +107,7 @@ class Deployment:
         )  # fmt: skip
         # What an earlier deployment of this run has left counts as this one's.
         self._ending.marks.claimed = plan.armed_at is not None
+        self._ending.marks.sole = Step.CLAIM not in plan.steps
         self._ending.marks.holds = plan.takes_over
         self._ending.marks.handover_id = plan.handover.handover_id if plan.goes_on else ""
         self._steps = Steps(

@@ -34,6 +34,7 @@ class Marks:
     """What may stand in AWS because of this deployment."""
 
     claimed: bool = False
+    sole: bool = False  # no other deployment of the same run can be about: the claim was gone through, or not needed
     holds: bool = False
     keeps: bool = False  # action and secrets may be another deployment's of the same run: leave them
     handover_id: str = ""  # of what is known to be handed over for this deployment
@@ -92,7 +93,13 @@ class Ending:
                 )  # fmt: skip
             except ShutdownNotConfirmedError as error:
                 shout = error
-        if (self.marks.claimed or self.marks.holds) and not self.marks.keeps:
+        touched = (self.marks.claimed or self.marks.holds) and not self.marks.keeps
+        if touched and not self._may_tidy(self._fleet):
+            self.marks.notes.append(
+                f"the scheduled action ghostpen-{self._run_id} is left on group {self._fleet.group}, for another "
+                "deployment of the same run may rely on it"
+            )
+        elif touched:
             self._tidy(
                 waiting,
                 lambda: self._secrets.delete(self._secret_names),
@@ -121,6 +128,8 @@ class Ending:
         if not (self.marks.claimed or self.marks.holds) or self.marks.keeps:
             return "nothing was started"
         trouble = self._insist(lambda: self._hurried_fleet.set_desired(0), end) if self.marks.holds else None
+        if not self._may_tidy(self._hurried_fleet):
+            return "no instance was started by this deployment, and another one of the same run is left alone"
         self._insist(lambda: self._hurried_secrets.delete(self._secret_names), end, tries=2)
         if trouble is not None:
             raise ShutdownNotConfirmedError(
@@ -136,6 +145,19 @@ class Ending:
             f"group {self._fleet.group} is set to 0, and its instance goes; `ghostpen down --group "
             f"{self._fleet.group} --region {self._fleet.region}` sees it out and frees the group"
         )
+
+    def _may_tidy(self, fleet: Fleet) -> bool:
+        """Say whether switch and secrets are this deployment's, and not one's of the same run beside it that is up.
+
+        Left where they are they end by themselves; taken from a group that is up they would leave it unguarded.
+        """
+        if self.marks.sole or self.marks.holds:
+            return True
+        try:
+            group = fleet.read_group()
+        except (Exception, *STOPS):
+            return False
+        return group.desired == 0 and not group.instances
 
     def _find_successor(self) -> str:
         """Name the run that has the group by now, if that is certain; its own switch guards it.

@@ -71,7 +71,7 @@ def draw_all_endings(*, at_moments: bool) -> st.SearchStrategy[tuple[Any, ...]]:
     """Draw up to three ends, and at most one sleep: at two in a row nobody is there to do anything."""
     ends = st.lists(draw_endings(st.one_of(st.sampled_from(ENDINGS), stops), at_moments=at_moments), max_size=3)
     sleeps = st.lists(draw_endings(aways, at_moments=at_moments), max_size=1)
-    return st.builds(lambda first, second: (*first, *second), sleeps, ends)
+    return st.tuples(sleeps, ends).map(lambda drawn: (*drawn[0], *drawn[1]))
 
 
 alone, contending = draw_all_endings(at_moments=True), draw_all_endings(at_moments=False)

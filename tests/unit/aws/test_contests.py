@@ -1,8 +1,10 @@
-"""The machine that deploys sleeps for hours, and goes on: by then its switch has fired, or others hold the group."""
+"""Machines that sleep for hours and go on, and deployments beside each other: whose the group is by then."""
+
+import signal
 
 import pytest
 from tests.sequences import Deploy, Down, End, Scene
-from tests.stand_ins.aws.faults import Away, CallFault, JobLost
+from tests.stand_ins.aws.faults import Away, CallFault, Failure, JobLost, Refused, Signalled
 
 from ghostpen.aws.outcome import render_rows
 
@@ -86,3 +88,22 @@ def test_down_that_slept_leaves_the_switch_of_a_deployment_that_has_begun_since(
     (down,) = [end.down for end in ends if end.down is not None]
     assert down.run_ids == ()
     scene.check_last()
+
+
+@pytest.mark.parametrize("ending", [Signalled(signal.SIGINT, applied=True), Refused("AccessDenied", status=403)])
+def test_second_deployment_of_a_run_that_is_stopped_in_its_claim_leaves_the_first_one_guarded(
+    ending: Failure,
+) -> None:
+    words = set()
+    for tenths in range(0, 60, 2):  # from beside each other to one after the other
+        scene = Scene(poll_s=60)
+        in_the_second_claim = CallFault("autoscaling:PutScheduledUpdateGroupAction", ending, nth=2)
+        ends = scene.act_together(
+            Deploy("smoke", "smoke-1"),
+            Deploy("smoke", "smoke-1", endings=(in_the_second_claim,)),
+            after_s=tenths / 10,
+        )
+        words |= {end.word for end in ends}
+        scene.check_watched()
+        scene.check_last()
+    assert {"completed", "active-run"} < words
