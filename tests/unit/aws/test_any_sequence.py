@@ -103,13 +103,14 @@ faults: st.SearchStrategy[list[Fault]] = st.lists(
 class AnySequence(RuleBasedStateMachine):
     """What anybody and anything may do, in any order."""
 
+    scene: Scene
+
     def __init__(self, ends: Counter[str]) -> None:
         super().__init__()
         self._ends = ends
         self._is_protected = False
         self._is_corrupt = False
         self._hands: list[Event] = []  # what somebody is still to do
-        self.scene = Scene()
 
     @initialize(poll_s=st.sampled_from((20, 60)), contrast=st.booleans())
     def open_account(self, poll_s: int, contrast: bool) -> None:
@@ -165,9 +166,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         scene = self.scene
-        if (
-            self._is_protected
-        ):  # against scale-in, which is all that the scheduled action does: a person has to end it
+        if self._is_protected:  # from scale-in, which is all that the scheduled action does: a person has to end it
             scene.account.pass_time(3000)
             scene.simulator.faults.clear()
             scene.act(Down())
