@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.stand_ins.aws.bundles import render_bundle
 from tests.stand_ins.aws.core import Simulator
 from tests.stand_ins.aws.fault_book import Faults
 from tests.stand_ins.aws.faults import Fault, InstancePlan
-from tests.stand_ins.aws.in_process import find_door
+from tests.stand_ins.aws.in_process import InProcessDoor, find_door
 from tests.stand_ins.aws.modelled_instance import ModelledHost
 from tests.stand_ins.aws.timeline import VirtualTime
 from tests.stand_ins.aws.world import World
@@ -44,9 +44,11 @@ class Account:
         plan: InstancePlan | None = None,
         contrast: bool = True,
         overrides: Sequence[str] = (),
+        clock: VirtualTime | None = None,
+        make_simulator: Callable[..., Simulator] = Simulator,
     ) -> None:
-        self.clock = VirtualTime()
-        self.simulator = Simulator(self.clock, ModelledHost, world=world, faults=Faults(faults, plan=plan))
+        self.clock = clock or VirtualTime()
+        self.simulator = make_simulator(self.clock, ModelledHost, world=world, faults=Faults(faults, plan=plan))
         self.door = find_door("job")
         self.door.open(self.simulator)
         self.config = self.configure(*overrides)
@@ -70,8 +72,8 @@ class Account:
     def read(self, name: str) -> bytes | None:
         return self.simulator.buckets.read(BUCKET, f"{PREFIX}/{name}")
 
-    def make_tools(self) -> Tools:
-        clients = Clients(self.door.client)
+    def make_tools(self, door: InProcessDoor | None = None) -> Tools:
+        clients = Clients((door or self.door).client)
         return Tools(
             clients, clients, report=self.said.append, show_log=self.log.append, clock=self.clock.now_utc,
             sleep=self.clock.sleep,

@@ -29,8 +29,10 @@ def claim_group(
     """
     if plan.armed_at is None and any(armed.run_id == run_id for armed in waiting.insist(fleet.read_armed)):
         raise _refuse(fleet, f"another deployment of run {run_id} has just begun")
+    _check_empty(fleet, waiting, run_id=run_id, marks=marks)
     # Before the action, so that whoever sees the action knows that an older status.json says nothing of it.
     waiting.insist(lambda: write_handover(store, run_id, plan.handover))
+    marks.handover_id = plan.handover.handover_id
     at = plan.guards.compute_action(waiting.clock(), first=True)
     marks.claimed = True
     armed_at = waiting.insist(lambda: fleet.arm(run_id, at))
@@ -39,12 +41,20 @@ def claim_group(
         if not waiting.insist(partial(read_is_over, store, other)):
             raise _refuse(fleet, f"run {other} has just taken it")
         waiting.insist(partial(fleet.disarm, other))  # it would end this run at its own time
-    group = waiting.insist(fleet.read_group)
+    _check_empty(fleet, waiting, run_id=run_id, marks=marks)
     found = waiting.insist(lambda: read_handover(store, run_id))
-    if group.desired > 0 or group.instances or found is None or found.handover_id != plan.handover.handover_id:
+    if found is None or found.handover_id != plan.handover.handover_id:
+        marks.keeps = True
+        raise _refuse(fleet, f"another deployment, of run {run_id}, is at it")
+    marks.sole = True
+    return armed_at
+
+
+def _check_empty(fleet: Fleet, waiting: Waiting, *, run_id: str, marks: Marks) -> None:
+    group = waiting.insist(fleet.read_group)
+    if group.desired > 0 or group.instances:
         marks.keeps = True
         raise _refuse(fleet, f"another deployment, of run {run_id} or by hand, is at it")
-    return armed_at
 
 
 def _refuse(fleet: Fleet, why: str) -> ActiveRunError:

@@ -18,7 +18,7 @@ from ghostpen.aws.clients import Clients
 from ghostpen.aws.ending import STOPS, Ending
 from ghostpen.aws.facts import Request, read_facts
 from ghostpen.aws.outcome import DeployOutcome
-from ghostpen.aws.plan import DeployPlan, plan_deploy
+from ghostpen.aws.plan import DeployPlan, Step, plan_deploy
 from ghostpen.aws.preflight import compute_problems, find_rival
 from ghostpen.aws.s3 import ObjectStore, parse_location
 from ghostpen.aws.settings import DeployConfig
@@ -107,7 +107,9 @@ class Deployment:
         )  # fmt: skip
         # What an earlier deployment of this run has left counts as this one's.
         self._ending.marks.claimed = plan.armed_at is not None
+        self._ending.marks.sole = Step.CLAIM not in plan.steps
         self._ending.marks.holds = plan.takes_over
+        self._ending.marks.handover_id = plan.handover.handover_id if plan.goes_on else ""
         self._steps = Steps(
             tools.clients, self._store, Waiting(config.timeouts.poll_s, tools.clock, tools.sleep), config=config,
             request=request, plan=plan, marks=self._ending.marks, report=tools.report, show_log=tools.show_log,
@@ -188,6 +190,7 @@ class Deployment:
             tracker=self._request.tracker,
             armed_at=course.armed_at,
             emptied_at=marks.emptied_at,
+            held_by=marks.held_by,
             settle_s=self._config.timeouts.settle_s,
             notes=tuple(marks.notes),
         )

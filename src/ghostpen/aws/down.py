@@ -52,6 +52,9 @@ def take_down(
     run_ids = tuple(holder.run_id for holder in armed) if run_id is None else (run_id,)
     emptied_at = shut_down(fleet, waiting, limit_s=waits.terminate_s, settle_s=waits.settle_s, report=report)
     notes = []
+    # An action that is not as it was seen is a deployment's that has begun since.
+    moved = {holder.run_id for holder in waiting.insist(fleet.read_armed) if holder not in armed}
+    run_ids = tuple(name for name in run_ids if name not in moved)
     for name in run_ids:
         if secrets is not None:
             try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ghostpen.aws.clients import Clients
 from ghostpen.aws.fleet import Fleet
-from ghostpen.aws.handover import Handover, write_over
+from ghostpen.aws.handover import Handover, read_handover, write_over
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.aws.secrets import Secrets
 from ghostpen.aws.settings import TimeoutsConfig
@@ -34,8 +34,11 @@ class Marks:
     """What may stand in AWS because of this deployment."""
 
     claimed: bool = False
+    sole: bool = False  # no other deployment of the same run can be about: the claim was gone through, or not needed
     holds: bool = False
     keeps: bool = False  # action and secrets may be another deployment's of the same run: leave them
+    handover_id: str = ""  # of what is known to be handed over for this deployment
+    held_by: str = ""  # the run of another deployment, which had the group before this one let it go
     emptied_at: datetime | None = None  # since when the group is seen at 0 without an instance
     notes: list[str] = field(default_factory=list)  # what could not be tidied up, and when it ends by itself
 
@@ -51,6 +54,7 @@ class Ending:
         """Take the clients: those that try for long, and those that give up soon, for `hurry`."""
         self._fleet = Fleet(clients.autoscaling, group)
         self._secrets = Secrets(clients.ssm, secrets_path, run_id)
+        self._store = store
         # Made now: making a client takes longer than there is time in the end.
         self._hurried_fleet = Fleet(hurried.autoscaling, group)
         self._hurried_secrets = Secrets(hurried.ssm, secrets_path, run_id)
@@ -66,6 +70,8 @@ class Ending:
     def finish(self, *, sleep: Callable[[float], None]) -> None:
         """Let go and see it: takes as long as it takes, up to timeouts.terminate_s.
 
+        What others hold by now is theirs: they could take it because this run was over, while this machine slept.
+
         Args:
             sleep: may raise when it is to stop; what is left is then `hurry`'s.
 
@@ -74,6 +80,10 @@ class Ending:
         """
         waiting = Waiting(self._waits.poll_s, self._clock, sleep)
         shout: ShutdownNotConfirmedError | None = None
+        if self.marks.holds and not self.marks.keeps:
+            self.marks.held_by = self._find_successor()
+            self.marks.holds = not self.marks.held_by
+            self.marks.keeps = self.marks.held_by == self._run_id
         if self.marks.holds:
             self.marks.emptied_at = None
             try:
@@ -83,7 +93,13 @@ class Ending:
                 )  # fmt: skip
             except ShutdownNotConfirmedError as error:
                 shout = error
-        if (self.marks.claimed or self.marks.holds) and not self.marks.keeps:
+        touched = (self.marks.claimed or self.marks.holds) and not self.marks.keeps
+        if touched and not self._may_tidy(self._fleet):
+            self.marks.notes.append(
+                f"the scheduled action ghostpen-{self._run_id} is left on group {self._fleet.group}, for another "
+                "deployment of the same run may rely on it"
+            )
+        elif touched:
             self._tidy(
                 waiting,
                 lambda: self._secrets.delete(self._secret_names),
@@ -112,6 +128,8 @@ class Ending:
         if not (self.marks.claimed or self.marks.holds) or self.marks.keeps:
             return "nothing was started"
         trouble = self._insist(lambda: self._hurried_fleet.set_desired(0), end) if self.marks.holds else None
+        if not self._may_tidy(self._hurried_fleet):
+            return "no instance was started by this deployment, and another one of the same run is left alone"
         self._insist(lambda: self._hurried_secrets.delete(self._secret_names), end, tries=2)
         if trouble is not None:
             raise ShutdownNotConfirmedError(
@@ -127,6 +145,34 @@ class Ending:
             f"group {self._fleet.group} is set to 0, and its instance goes; `ghostpen down --group "
             f"{self._fleet.group} --region {self._fleet.region}` sees it out and frees the group"
         )
+
+    def _may_tidy(self, fleet: Fleet) -> bool:
+        """Say whether switch and secrets are this deployment's, and not one's of the same run beside it that is up.
+
+        Left where they are they end by themselves; taken from a group that is up they would leave it unguarded.
+        """
+        if self.marks.sole or self.marks.holds:
+            return True
+        try:
+            group = fleet.read_group()
+        except (Exception, *STOPS):
+            return False
+        return group.desired == 0 and not group.instances
+
+    def _find_successor(self) -> str:
+        """Name the run that has the group by now, if that is certain; its own switch guards it.
+
+        It is another run where that alone has its scheduled action on the group, and another deployment of the same
+        run where that has handed over anew.
+        """
+        try:
+            armed = [holder.run_id for holder in self._fleet.read_armed()]
+            if self._run_id not in armed:
+                return next(iter(armed), "")
+            found = read_handover(self._store, self._run_id) if self.marks.handover_id else None
+        except Exception:  # whatever it is: a GPU may be running, and it is this run's
+            return ""
+        return self._run_id if found is not None and found.handover_id != self.marks.handover_id else ""
 
     def _insist(self, call: Callable[[], Any], end: datetime, *, tries: int = 1000) -> BaseException | None:
         """Call until it works, time is up or it was tried often enough; give what stood in the way."""

@@ -16,6 +16,7 @@ from ghostpen.aws.waiting import DeadlineError, Waiting
 from ghostpen.errors import CloudError, NoCapacityError
 
 ACTION_PREFIX = "ghostpen-"
+MAX_INSTANCE_TAG, IDLE_TAG = "ghostpen-max-instance-s", "ghostpen-idle-s"  # infra/ghostpen.yaml sets them
 _ENDED = {"Successful", "Failed", "Cancelled"}
 _FAILED = {"Failed", "Cancelled"}
 _TAKEN_TIME_S = 61  # AWS refuses two actions at the same minute of one group
@@ -59,6 +60,9 @@ class GroupState:
     zones: tuple[str, ...]
     types: tuple[str, ...]  # as far as the group itself names them
     spot: bool  # any of its instances may be spot
+    # What the template's tags say of the timers that its instances arm at boot; None where nothing is said.
+    max_instance_s: int | None = None  # no instance gets older
+    idle_s: int | None = None  # nor this old without a run
 
 
 @dataclass(frozen=True)
@@ -289,6 +293,7 @@ def read_machine(client: Any, instance_id: str) -> Machine | None:
 def _parse_group(group: dict[str, Any]) -> GroupState:
     policy = group.get("MixedInstancesPolicy", {})
     overrides = policy.get("LaunchTemplate", {}).get("Overrides", [])
+    tags = {tag["Key"]: tag.get("Value", "") for tag in group.get("Tags", [])}
     on_demand_share = policy.get("InstancesDistribution", {}).get("OnDemandPercentageAboveBaseCapacity", 100)
     return GroupState(
         name=group["AutoScalingGroupName"],
@@ -312,7 +317,13 @@ def _parse_group(group: dict[str, Any]) -> GroupState:
         zones=tuple(group.get("AvailabilityZones", [])),
         types=tuple(override["InstanceType"] for override in overrides if "InstanceType" in override),
         spot=on_demand_share < 100,
+        max_instance_s=_read_seconds(tags.get(MAX_INSTANCE_TAG, "")),
+        idle_s=_read_seconds(tags.get(IDLE_TAG, "")),
     )
+
+
+def _read_seconds(value: str) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def _parse_activity(entry: dict[str, Any]) -> Activity:

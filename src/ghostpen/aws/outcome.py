@@ -34,6 +34,7 @@ class DeployOutcome:
     tracker: str = ""
     armed_at: datetime | None = None
     emptied_at: datetime | None = None
+    held_by: str = ""  # another deployment, which had the group before this one let it go
     settle_s: float = 0
     notes: tuple[str, ...] = ()
 
@@ -106,6 +107,8 @@ def _describe_group(outcome: DeployOutcome) -> str:
             f"{outcome.group}: desired capacity 0, no instance (seen so from {outcome.emptied_at:%H:%M:%S} UTC on, "
             f"for {outcome.settle_s:.0f} s)"
         )
+    if outcome.held_by:
+        return f"{outcome.group}: held by another deployment, of run {outcome.held_by}, by now; left alone"
     if outcome.detached:
         end = f", at the latest at {outcome.armed_at:%Y-%m-%d %H:%M} UTC" if outcome.armed_at else ""
         return (

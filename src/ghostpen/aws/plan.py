@@ -45,6 +45,11 @@ class DeployPlan:
     armed_at: datetime | None  # the run's own scheduled action, where it is on the group already
     takes_over: bool  # the group is this run's already: whatever happens, it has to go down
 
+    @property
+    def goes_on(self) -> bool:
+        """Say whether it goes on with what an earlier deployment has handed over."""
+        return Step.CLAIM not in self.steps and self.steps != (Step.VERIFY,)
+
 
 def plan_deploy(facts: Facts, config: DeployConfig, request: Request, *, now: datetime) -> DeployPlan:
     """Decide the steps. Whether the deployment may begin at all is `preflight`'s matter."""

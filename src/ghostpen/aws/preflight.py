@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ghostpen.aws.facts import Facts, Holder, Request
-from ghostpen.aws.fleet import GroupState
+from ghostpen.aws.fleet import IDLE_TAG, MAX_INSTANCE_TAG, GroupState
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import ActiveRunError
 
@@ -50,6 +50,7 @@ def compute_problems(facts: Facts, config: DeployConfig, request: Request) -> li
         *_list_group_problems(facts.group),
         *_list_type_problems(facts, config, request),
         *_list_time_problems(facts, config, request),
+        *_list_timer_problems(facts.group, config, request),
     ]
 
 
@@ -140,7 +141,7 @@ def _list_time_problems(facts: Facts, config: DeployConfig, request: Request) ->
             f"({request.run_grace_s:g}), or the container is killed while it uploads"
         )
     start_s = waits.capacity_s + waits.online_s + waits.smoke_s + waits.start_s
-    run_s = 0 if request.mode == "smoke" else request.max_runtime_s or config.limits.max_runtime_s
+    run_s = _compute_run_s(config, request)
     follow_s = run_s if request.follow_for_s is None else min(run_s, request.follow_for_s)
     needed_s = start_s + follow_s + waits.terminate_s
     if facts.max_session_s is not None and needed_s > facts.max_session_s:
@@ -150,3 +151,30 @@ def _list_time_problems(facts: Facts, config: DeployConfig, request: Request) ->
             f"{max(0, facts.max_session_s - start_s - waits.terminate_s):.0f} (the run then goes on by itself)"
         )
     return problems
+
+
+def _list_timer_problems(group: GroupState, config: DeployConfig, request: Request) -> list[str]:
+    """Compare with what the group's tags say: timers that an instance arms at boot, which nobody can move."""
+    problems, waits = [], config.timeouts
+    start_s = waits.online_s + waits.smoke_s + waits.start_s
+    run_s = _compute_run_s(config, request)
+    needed_s = start_s + run_s + (waits.grace_s if run_s else 0)
+    if group.max_instance_s is not None and needed_s > group.max_instance_s:
+        room_s = group.max_instance_s - start_s - waits.grace_s
+        problems.append(
+            f"instances of group {group.name} end themselves {group.max_instance_s} s after boot (tag "
+            f"{MAX_INSTANCE_TAG}), and this one may take {needed_s} s to start, run and upload: give the stack a "
+            "larger MaxInstanceSeconds, or take a shorter limits.max_runtime_s (--max-runtime), of "
+            f"{max(0, room_s)} s at most"
+        )
+    if group.idle_s is not None and start_s >= group.idle_s:
+        problems.append(
+            f"instances of group {group.name} end themselves {group.idle_s} s after boot if no run is active (tag "
+            f"{IDLE_TAG}), and timeouts.online_s, smoke_s and start_s let {start_s} s pass before that: give the "
+            "stack a larger IdleSeconds, or take shorter timeouts"
+        )
+    return problems
+
+
+def _compute_run_s(config: DeployConfig, request: Request) -> int:
+    return 0 if request.mode == "smoke" else request.max_runtime_s or config.limits.max_runtime_s

@@ -65,8 +65,8 @@ class Remote:
         except DeadlineError as error:
             raise InstanceNeverOnlineError(
                 f"instance {self.instance_id}: its SSM agent did not answer within {limit_s:.0f} s{error}; the "
-                "instance needs the agent, a role with AmazonSSMManagedInstanceCore, and a way to SSM (internet or "
-                "endpoints)"
+                "instance needs the agent, a role that lets it (statement BeManaged of infra/ghostpen.yaml, or AWS's "
+                "AmazonSSMManagedInstanceCore), and a way to SSM (internet or endpoints)"
             ) from error
 
     def is_online(self) -> bool:

@@ -159,8 +159,23 @@ class Steps:
     def _scale_up(self) -> None:
         activities = self._waiting.insist(self._fleet.read_activities)
         self.course.known_activities = frozenset(activity.activity_id for activity in activities)
+        self._check_armed()
         self._marks.holds = True
         self._waiting.insist(lambda: self._fleet.set_desired(1))
+        self._check_armed()  # this machine may have slept between the two
+
+    def _check_armed(self) -> None:
+        """See that the dead-man switch is still there: it has fired if this machine slept since, and others exist.
+
+        Raises:
+            CloudError: it is not.
+        """
+        run_id = self._request.run_id
+        if all(armed.run_id != run_id for armed in self._waiting.insist(self._fleet.read_armed)):
+            raise CloudError(
+                f"group {self._fleet.group}: the scheduled action of run {run_id} is not on it any more; it has "
+                "fired, or somebody took it off, and without it no instance is started: deploy again"
+            )
 
     def _wait_for_instance(self) -> None:
         member = self._fleet.wait_for_instance(

@@ -12,7 +12,7 @@ from tests.stand_ins.aws.groups import Group, Member
 from tests.stand_ins.aws.history import Activity
 from tests.stand_ins.aws.schedule import ScheduledAction
 from tests.stand_ins.aws.timeline import to_utc
-from tests.stand_ins.aws.world import World
+from tests.stand_ins.aws.world import GroupSpec, World
 
 PAGE_SIZE = 100
 
@@ -161,7 +161,7 @@ class AutoScaling:
                     "Value": value,
                     "PropagateAtLaunch": True,
                 }
-                for key, value in spec.tags
+                for key, value in (*spec.tags, *_list_timer_tags(spec))
             ],
             "TerminationPolicies": ["Default"],
             "NewInstancesProtectedFromScaleIn": spec.protected,
@@ -200,6 +200,12 @@ class AutoScaling:
         return (
             f"arn:aws:autoscaling:{self._world.region}:{self._world.account_id}:{kind}:*:autoScalingGroupName/{name}"
         )
+
+
+def _list_timer_tags(spec: GroupSpec) -> list[tuple[str, str]]:
+    """Say of the timers what the template's group does."""
+    timers = {"ghostpen-max-instance-s": spec.age_timer_s, "ghostpen-idle-s": spec.idle_timer_s}
+    return [(key, f"{seconds:.0f}") for key, seconds in timers.items() if seconds is not None]
 
 
 def _render_member(member: Member, template: Answer) -> Answer:

@@ -1,6 +1,6 @@
 """Bundles as `ghostpen.aws.bundle` lays them out, written without it: the twin of the container's uploads.
 
-`tests/unit/stand_ins` holds them against the real reader where that is there.
+`tests/unit/stand_ins/test_bundles.py` holds them against the real reader and the real writer.
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ def render_bundle(files: Mapping[str, bytes], *, info: Mapping[str, Any], create
     folder = f"files/{hashlib.sha256(lines.encode()).hexdigest()[:16]}"
     manifest = {"format": 1, "created_at": created_at, "folder": folder, "info": dict(info), "files": entries}
     objects = {f"{folder}/{path}": content for path, content in sorted(files.items())}
-    return objects | {MANIFEST: json.dumps(manifest, indent=1).encode()}
+    return objects | {MANIFEST: (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()}

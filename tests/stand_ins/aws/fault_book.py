@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tests.stand_ins.aws.faults import (
     CallFault,
@@ -24,9 +25,31 @@ class Faults:
         self._plan = plan or InstancePlan()
         self._faults = list(faults)
         self._calls: dict[tuple[str, bool], int] = {}
+        self._attempts = self._launched = 0
 
-    def add(self, fault: Fault) -> None:
-        self._faults.append(fault)
+    def add(self, fault: Fault) -> Fault:
+        """Let a fault strike whose numbers are counted from now on; return it as it is kept."""
+        kept = self._count_from_now(fault)
+        self._faults.append(kept)
+        return kept
+
+    def remove(self, kept: Fault) -> None:
+        """Let a fault strike no more."""
+        self._faults.remove(kept)
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more; instances that are there stay as they are."""
+        self._faults.clear()
+
+    def _count_from_now(self, fault: Fault) -> Fault:
+        match fault:
+            case CallFault():
+                return replace(fault, nth=fault.nth + self._calls.get((fault.operation, fault.by_instance), 0))
+            case InstanceFault():
+                return replace(fault, nth=fault.nth + self._launched)
+            case NoCapacity(launches=int(launches)):
+                return replace(fault, launches=launches + self._attempts)
+        return fault
 
     def list_meddling(self) -> list[MeddlingFault]:
         return [fault for fault in self._faults if isinstance(fault, MeddlingFault)]
@@ -50,6 +73,7 @@ class Faults:
 
     def find_shortage(self, launch: int, type_name: str, zone: str) -> Shortage | None:
         """Say why the group's n-th attempt gets no such instance there, counted from 1."""
+        self._attempts = max(self._attempts, launch)
         for fault in self._faults:
             if isinstance(fault, NoCapacity) and fault.refuses(launch, type_name, zone):
                 return fault.shortage
@@ -57,6 +81,7 @@ class Faults:
 
     def plan_instance(self, number: int) -> InstancePlan:
         """Give the plan of the n-th instance, counted from 1."""
+        self._launched = max(self._launched, number)
         plan = self._plan
         for fault in self._faults:
             if isinstance(fault, InstanceFault) and fault.nth == number:

@@ -46,13 +46,30 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Signalled:
+    """The process that calls is sent a signal, by its number: its handler runs, and may raise."""
+
+    number: int
+    applied: bool = False
+
+
+@dataclass(frozen=True)
+class Away:
+    """The machine that calls sleeps: a lid is closed, a runner stalls; its process goes on later."""
+
+    seconds: float
+    applied: bool = False
+
+
+@dataclass(frozen=True)
 class JobLost:
     """The machine that calls is gone: no later call arrives either, until there is a new one."""
 
     applied: bool
 
 
-Failure = Refused | Unreachable | AnswerLost | Interrupted | JobLost
+Ending = Interrupted | Signalled | Away | JobLost
+Failure = Refused | Unreachable | AnswerLost | Ending
 
 
 @dataclass(frozen=True)
@@ -74,7 +91,7 @@ class MomentFault:
     """What strikes the calling process at a moment, whatever it does then: mostly it sleeps."""
 
     after_s: float  # from the simulation's start
-    failure: Interrupted | JobLost
+    failure: Ending
 
 
 # -- at a launch -------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ Loading a service's model takes longer than a whole simulated deployment: client
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,7 +17,18 @@ from typing import Any
 
 from tests.stand_ins.aws.api import RECORDED_BODY_CHARS, Answer, ApiError, Request
 from tests.stand_ins.aws.core import Simulator
-from tests.stand_ins.aws.faults import AnswerLost, Failure, Interrupted, JobLost, Refused, Unreachable
+from tests.stand_ins.aws.faults import (
+    AnswerLost,
+    Away,
+    Ending,
+    Failure,
+    Interrupted,
+    JobLost,
+    MomentFault,
+    Refused,
+    Signalled,
+    Unreachable,
+)
 from tests.stand_ins.aws.timeline import VirtualTime
 
 SERVICES = ("autoscaling", "ec2", "ecr", "iam", "logs", "s3", "service-quotas", "ssm", "sts")
@@ -42,7 +54,9 @@ class InProcessDoor:
         self._caller = caller
         self._simulator: Simulator | None = None
         self._lost = False
-        self._running = False
+        self._jobs = 0
+        self._running = 0  # the number of the job that runs; 0: none
+        self._take_signal: Callable[[int], None] = self._die_of_signal
         self._clients = {service: _make_client(service) for service in SERVICES}
         for service, client in self._clients.items():
             client.meta.events.register_last("before-parameter-build", self._keep_params)
@@ -51,26 +65,62 @@ class InProcessDoor:
     def open(self, simulator: Simulator) -> None:
         """Let this simulator answer from now on."""
         self._simulator = simulator
-        self._lost = self._running = False
+        self._lost, self._running = False, 0
         if self._caller != "owner":
             for fault in simulator.faults.list_moments():
-                simulator.timeline.call_later(fault.after_s, partial(self._strike, simulator, fault.failure))
+                simulator.timeline.call_later(fault.after_s, partial(self._strike, simulator, fault.failure, None))
 
     @contextmanager
-    def job(self) -> Iterator[None]:
-        """Run the code under test in here, on a machine of its own: what strikes at a moment strikes only here."""
-        self._lost, self._running = False, True
+    def job(self, *moments: MomentFault) -> Iterator[None]:
+        """Run the code under test in here, on a machine of its own: what strikes at a moment strikes only here.
+
+        Args:
+            moments: strike this job only, counted from now on.
+        """
+        self._jobs += 1
+        self._lost, self._running, self._take_signal = False, self._jobs, self._die_of_signal
+        simulator = self._simulator
+        assert simulator is not None
+        for moment in moments:
+            simulator.timeline.call_later(
+                moment.after_s, partial(self._strike, simulator, moment.failure, self._running)
+            )
         try:
             yield
         finally:
-            self._running = False
+            self._running = 0
 
-    def _strike(self, simulator: Simulator, failure: Interrupted | JobLost) -> None:
-        if self._running and self._simulator is simulator:
-            if isinstance(failure, JobLost):
+    @contextmanager
+    def handler(self, take_signal: Callable[[int], None]) -> Iterator[None]:
+        """Let the job's process take signals with this, as `signal.signal` does; without one they end it."""
+        before, self._take_signal = self._take_signal, take_signal
+        try:
+            yield
+        finally:
+            self._take_signal = before
+
+    def _strike(self, simulator: Simulator, failure: Ending, job: int | None) -> None:
+        if self._running and self._simulator is simulator and job in (None, self._running):
+            self._end(failure)
+
+    def _end(self, failure: Ending) -> None:
+        """Let a machine or a process meet its end, or what may be one."""
+        match failure:
+            case Interrupted(exception):
+                raise exception
+            case Signalled(number):
+                self._take_signal(number)
+            case Away(seconds):
+                assert self._simulator is not None
+                _pass_time(self._simulator, seconds)
+            case JobLost():
                 self._lose()
-            else:
-                raise failure.exception
+
+    def _die_of_signal(self, number: int) -> None:
+        """Do what Python's own handlers do: raise for Ctrl-C, and end the process at once for the others."""
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._lose()
 
     def client(self, service: str) -> Any:
         """Give boto3's client of a service."""
@@ -121,10 +171,8 @@ class InProcessDoor:
                 raise ApiError(failure.code, failure.message, status=failure.status)
             case Unreachable():
                 raise EndpointConnectionError(endpoint_url=sent["url"])
-            case Interrupted(exception, applied=False):
-                raise exception
-            case JobLost(applied=False):
-                self._lose()
+            case Interrupted() | Signalled() | Away() | JobLost() if not failure.applied:
+                self._end(failure)
 
     def _fail_after(self, failure: Failure | None, sent: dict[str, Any]) -> None:
         from botocore.exceptions import ReadTimeoutError
@@ -132,10 +180,8 @@ class InProcessDoor:
         match failure:
             case AnswerLost():
                 raise ReadTimeoutError(endpoint_url=sent["url"])
-            case Interrupted(exception, applied=True):
-                raise exception
-            case JobLost(applied=True):
-                self._lose()
+            case Interrupted() | Signalled() | Away() | JobLost() if failure.applied:
+                self._end(failure)
 
     def _lose(self) -> None:
         self._lost = True

@@ -639,6 +639,35 @@ def test_group_that_would_not_end_is_refused_before_anything_is_changed(group: G
     assert {request.name for request in account.simulator.requests} & CHANGES == set()
 
 
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        # From boot: 600 s until the agent answers, 1800 s smoke test, 300 s start, 7200 s run, 120 s upload.
+        (GroupSpec(age_timer_s=10019), "may take 10020 s to start, run and upload"),
+        (GroupSpec(age_timer_s=10019), "a shorter limits.max_runtime_s (--max-runtime), of 7199 s at most"),
+        (GroupSpec(idle_timer_s=2700), "let 2700 s pass before that: give the stack a larger IdleSeconds"),
+    ],
+)
+def test_run_that_the_instance_s_own_timers_would_cut_is_refused(group: GroupSpec, said: str) -> None:
+    account = Account(world=World(groups=(group,)))
+
+    with pytest.raises(ConfigError) as caught:
+        account.deploy()
+    assert said in caught.value.message
+    assert {request.name for request in account.simulator.requests} & CHANGES == set()
+
+
+def test_run_that_fits_between_the_instance_s_own_timers_is_taken() -> None:
+    account = Account(world=World(groups=(GroupSpec(age_timer_s=10020, idle_timer_s=2701),)))
+    assert account.deploy().word == "completed"
+
+
+def test_tags_that_name_no_seconds_say_nothing() -> None:
+    tags = (("ghostpen-max-instance-s", "a day"), ("ghostpen-idle-s", ""))
+    account = Account(world=World(groups=(GroupSpec(age_timer_s=None, idle_timer_s=None, tags=tags),)))
+    assert account.deploy().word == "completed"
+
+
 def test_everything_that_stands_against_it_is_in_one_message() -> None:
     account = Account(world=World(account_id="999999999999", gpu_quota_vcpus=0, max_session_s=3600))
     account.simulator.buckets.objects["runs-bucket"].clear()

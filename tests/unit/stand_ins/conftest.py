@@ -1,6 +1,6 @@
 """The simulator in process: a virtual clock, boto3's clients, and answers held against botocore's own models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,8 +50,8 @@ class QuietHost:
         self.events.append("spot")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def checked_answers() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def checked_answers() -> Iterator[None]:
     """Hold every answer against the output that botocore's model of the service describes."""
     from botocore.validate import ParamValidator
 
@@ -63,9 +63,12 @@ def checked_answers() -> None:
             assert not problems.has_errors(), f"{model.name}: {problems.generate_report()}"
             assert not unknown, f"{model.name} has no {unknown}"
 
-    for caller in ("job", "owner"):
-        for service in SERVICES:
-            find_door(caller).client(service).meta.events.register("after-call", check)
+    clients = [find_door(caller).client(service) for caller in ("job", "owner") for service in SERVICES]
+    for client in clients:
+        client.meta.events.register("after-call", check)
+    yield
+    for client in clients:  # other packages' tests use the same ones
+        client.meta.events.unregister("after-call", check)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The door without a socket: what botocore still does, faults at calls, and the record of requests."""
 
+import signal
 import time
 from typing import Any
 
@@ -8,11 +9,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ParamValid
 from tests.stand_ins.aws.faults import (
     THROTTLED,
     AnswerLost,
+    Away,
     CallFault,
     Interrupted,
     JobLost,
     MomentFault,
     Refused,
+    Signalled,
     Unreachable,
 )
 from tests.stand_ins.aws.in_process import InProcessDoor, MachineLost
@@ -143,6 +146,57 @@ def test_moment_strikes_whoever_sleeps_in_a_job_and_nobody_outside_of_one(
         clock.sleep(15)
     assert clock.now() - VIRTUAL_START == 10
     clock.sleep(100)
+
+
+def test_signal_is_taken_by_the_handler_and_ends_a_process_without_one(
+    open_simulator: OpenSimulator, door: InProcessDoor, autoscaling: Any
+) -> None:
+    simulator = open_simulator()
+    taken: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        simulator.faults.add(CallFault(SET, Signalled(number, applied=True)))
+        with door.job(), door.handler(taken.append):
+            scale(autoscaling)
+    assert taken == [signal.SIGINT, signal.SIGTERM]
+
+    for number, end in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, MachineLost)):
+        simulator.faults.add(CallFault(SET, Signalled(number)))
+        with pytest.raises(end), door.job():
+            scale(autoscaling)
+
+
+def test_machine_that_sleeps_goes_on_with_its_call_later(
+    open_simulator: OpenSimulator, clock: VirtualTime, door: InProcessDoor, autoscaling: Any
+) -> None:
+    simulator = open_simulator(CallFault(SET, Away(3600.0)))
+    clock.call_later(1800, lambda: simulator.group.suspend("Launch"))
+    with door.job():
+        scale(autoscaling)
+    assert clock.now() - VIRTUAL_START > 3600
+    assert simulator.group.desired == 1
+    assert simulator.group.suspended
+
+
+def test_moment_of_one_job_spares_the_next_one(
+    open_simulator: OpenSimulator, clock: VirtualTime, door: InProcessDoor
+) -> None:
+    open_simulator()
+    with door.job(MomentFault(10, JobLost(applied=False))):
+        clock.sleep(5)
+    with door.job():
+        clock.sleep(20)
+
+
+def test_fault_that_is_added_later_counts_from_then(open_simulator: OpenSimulator, autoscaling: Any) -> None:
+    simulator = open_simulator()
+    scale(autoscaling)
+    simulator.faults.add(CallFault(SET, THROTTLED, nth=2))
+    kept = simulator.faults.add(CallFault(SET, THROTTLED, nth=3))
+    scale(autoscaling)
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        scale(autoscaling)
+    simulator.faults.remove(kept)
+    scale(autoscaling)
 
 
 def test_fault_of_any_operation_counts_all_calls(open_simulator: OpenSimulator, autoscaling: Any, ssm: Any) -> None:

@@ -23,7 +23,7 @@ from tests.stand_ins.aws.timeline import VirtualTime
 from tests.stand_ins.aws.world import GroupSpec, World
 from tests.unit.stand_ins.driver import BUCKET, PREFIX, SECRET, SETTINGS
 
-handover = pytest.importorskip("ghostpen.aws.handover", reason="it comes with the deployment")
+from ghostpen.aws import handover
 
 STORAGE = f"s3://{BUCKET}/{PREFIX.partition('/runs/')[0]}"
 LIMIT_S = 60
