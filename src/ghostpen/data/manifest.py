@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ghostpen.data.pairs import PAIR_FILES
 from ghostpen.data.sections import SPLITS
 from ghostpen.errors import DataError
 
@@ -91,13 +92,13 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def list_prepared_files(folder: Path) -> dict[str, Path]:
-    """List the files of prepared data by name, once they are known to be whole.
+    """List the files of prepared data by name, once they are known to be whole; briefs and rewrites with them.
 
     Raises:
         DataError: there is no prepared data, or its files are not the ones that were written.
     """
     check_unchanged(load_manifest(folder), folder)
-    names = (MANIFEST_NAME, *(f"{split}.jsonl" for split in SPLITS))
+    names = (MANIFEST_NAME, *(f"{split}.jsonl" for split in SPLITS), *PAIR_FILES.values())
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
