@@ -63,6 +63,9 @@ def prepare(
     redact_names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
     ] = None,
+    tokenizer: Annotated[
+        str, typer.Option(metavar="MODEL", help="Whose tokens are counted: a folder, or a Hugging Face id.")
+    ] = "embedded:tiny",
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
     from ghostpen.data.prepare import prepare_data
@@ -86,6 +89,7 @@ def prepare(
             strict=strict,
         ),
         redactor=Redactor(names) if redact or names else None,
+        tokenizer=tokenizer,
     )
     console = make_console()
     for file in prepared.unread:

@@ -83,6 +83,8 @@ def write_pairs(
     """
     path = folder / PAIR_FILES[kind, split]
     passages = plan_passages(sections, max_words=max_words, seed=seed)
+    if kind == "rewrite":
+        passages.reverse()  # from the other end, so that briefs and rewrites of one seed meet in no passage
     total = sum(len(section.text.split()) for section in sections)
     made = _read_made(path, passages, sections, base=base, seed=seed)
     words = sum(len(passages[place].read(sections).split()) for place in made)

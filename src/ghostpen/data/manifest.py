@@ -4,6 +4,7 @@ Owns the format. Paths are not recorded, only the last part of each source's nam
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +29,21 @@ class SourceRecord(_Record):
     size_bytes: int
 
 
+class TokenizerRecord(_Record):
+    """What tokens were counted with: its name, of a folder the last part, and the hash of its tokenizer.json."""
+
+    name: str
+    sha256: str
+
+
+class DocumentCounts(_Record):
+    """How much each document of a split holds, in the order of the split's file: names are private, numbers not."""
+
+    words: list[int]
+    size_bytes: list[int]
+    tokens: list[int]
+
+
 class SplitCounts(_Record):
     """How much one split holds; size_bytes counts the text in UTF-8, not the file."""
 
@@ -35,6 +51,8 @@ class SplitCounts(_Record):
     sections: int
     words: int
     size_bytes: int
+    tokens: int | None = None
+    by_document: DocumentCounts | None = None
 
 
 class Inputs(_Record):
@@ -51,10 +69,11 @@ class Inputs(_Record):
     test_docs: str | None
     seed: int
     texts_sha256: str | None = None
+    tokenizer: TokenizerRecord | None = None
 
 
 class Manifest(_Record):
-    """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files.
+    """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files, `package_versions` what read the texts.
 
     `dropped`, `repaired` and `masked` count by rule.
     """
@@ -69,6 +88,7 @@ class Manifest(_Record):
     repaired: dict[str, int] = Field(default_factory=dict)
     masked: dict[str, int] = Field(default_factory=dict)
     data_sha256: str
+    package_versions: dict[str, str] = Field(default_factory=dict)
 
     @property
     def author(self) -> str:
@@ -117,8 +137,9 @@ def check_unchanged(manifest: Manifest, folder: Path) -> None:
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the manifest as indented JSON."""
+    """Write the manifest as indented JSON, a list of numbers on one line."""
     text = manifest.model_dump_json(indent=2, ensure_ascii=False) + "\n"
+    text = re.sub(r"\[\n[\d,\s]+\]", lambda found: f"[{', '.join(found[0][1:-1].replace(',', ' ').split())}]", text)
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
 
 

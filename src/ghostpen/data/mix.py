@@ -67,7 +67,7 @@ def build_train_samples(
     for source in pairs:
         share = settings.brief_share if source.kind == "brief" else settings.rewrite_share
         drawn = _draw_pairs(source, sections, tokenizer, length=length, words=share * total, seed=seed, taken=taken)
-        _check_share(drawn.words / total if total else 0.0, share, source, drawn.too_long)
+        _check_share(drawn, words=share * total, total=total, share=share, source=source)
         answers += drawn.samples
         kinds[source.kind] = len(drawn.samples)
         too_long += drawn.too_long
@@ -88,7 +88,9 @@ def build_train_samples(
 class _Drawn:
     samples: list[TrainSample]
     words: int
+    largest: int  # words of the largest passage
     too_long: int
+    overlapping: int
 
 
 def _draw_pairs(
@@ -104,7 +106,7 @@ def _draw_pairs(
     """Draw pairs until their passages have so many words, and add these to `taken`."""
     rng = random.Random(f"{seed} {source.kind}")  # seeded with a text: hashed the same way on every machine
     samples: list[TrainSample] = []
-    drawn = too_long = 0
+    drawn = largest = too_long = overlapping = 0
     for pair in rng.sample(source.pairs, len(source.pairs)):
         sample = _render_pair(pair, source.kind, sections, tokenizer, rng=rng)
         size = len(pair.passage.read(sections).split())
@@ -112,11 +114,14 @@ def _draw_pairs(
             continue
         if len(sample.input_ids) > length:
             too_long += 1
-        elif not any(_overlap(pair.passage, other) for other in taken):
+        elif any(_overlap(pair.passage, other) for other in taken):
+            overlapping += 1
+        else:
             taken.append(pair.passage)
             samples.append(sample)
             drawn += size
-    return _Drawn(samples, drawn, too_long)
+            largest = max(largest, size)
+    return _Drawn(samples, drawn, largest, too_long, overlapping)
 
 
 def _render_pair(
@@ -136,12 +141,18 @@ def _overlap(one: Passage, other: Passage) -> bool:
     return one.section_index == other.section_index and one.start < other.end and other.start < one.end
 
 
-def _check_share(found: float, wanted: float, source: Pairs, too_long: int) -> None:
-    if found >= LEAST_OF_SHARE * wanted:
+def _check_share(drawn: _Drawn, *, words: float, total: int, share: float, source: Pairs) -> None:
+    missing = words - drawn.words
+    if missing <= max((1 - LEAST_OF_SHARE) * words, drawn.largest):  # a passage more may be one too many
         return
-    left_out = f" ({too_long:,} pairs are too long for data.sequence_length)" if too_long else ""
-    share = f"data.{source.kind}_share"
+    reasons = []
+    if drawn.too_long:
+        reasons.append(f"{drawn.too_long:,} pairs are too long for data.sequence_length")
+    if drawn.overlapping:
+        reasons.append(f"{drawn.overlapping:,} are of passages that others have")
+    left_out = f" ({', '.join(reasons)})" if reasons else ""
+    setting = f"data.{source.kind}_share"
     raise ConfigError(
-        f"{share} is {wanted:g}, and {source.path} covers {found:.2f} of the training text{left_out}; make more with "
-        f"`{render_verb(source.path.parent, source.kind, share=wanted)}`, or lower {share}"
+        f"{setting} is {share:g}, and {source.path} covers {drawn.words / total:.2f} of the training text{left_out}; "
+        f"make more with `{render_verb(source.path.parent, source.kind, share=share)}`, or lower {setting}"
     )

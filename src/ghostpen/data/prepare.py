@@ -7,14 +7,17 @@ place and renamed into it.
 import hashlib
 import json
 import os
+import platform
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import clean_document
+from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter
 from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
 from ghostpen.data.documents import Document, fix_splits, slugify
 from ghostpen.data.manifest import (
@@ -23,7 +26,6 @@ from ghostpen.data.manifest import (
     Inputs,
     Manifest,
     SourceRecord,
-    SplitCounts,
     check_unchanged,
     compute_data_sha256,
     load_manifest,
@@ -34,6 +36,20 @@ from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.splitting import SplitSections, document_key, split_sections
 from ghostpen.errors import DataError
+
+# What decides how a file is read, and what it counts.
+PACKAGES = (
+    "beautifulsoup4",
+    "charset-normalizer",
+    "ftfy",
+    "ijson",
+    "lxml",
+    "mammoth",
+    "markdownify",
+    "pypdfium2",
+    "quotequail",
+    "tokenizers",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ def prepare_data(
     seed: int = 0,
     options: ReadingOptions | None = None,
     redactor: Redactor | None = None,
+    tokenizer: str = DEFAULT_TOKENIZER,
 ) -> PreparedData:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
@@ -85,6 +102,7 @@ def prepare_data(
         seed: decides which documents go where, as far as globs and folders don't.
         options: what a person says about the files: who they are in mails and chats, which column holds text.
         redactor: masks the documents; None masks nothing.
+        tokenizer: counts the tokens, as `load_token_counter` takes it; no text depends on it.
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
@@ -92,6 +110,7 @@ def prepare_data(
     out = Path(out)
     if not slugify(author):
         raise DataError("--author is empty; give the author's name, for example --author 'Jane Austen'")
+    counter = load_token_counter(tokenizer)
     options = options or ReadingOptions()
     own = read_sources(sources, author=author, options=options)
     # Whoever is called like the author is not another author, said or unsaid.
@@ -106,6 +125,7 @@ def prepare_data(
         test_docs=test_docs,
         seed=seed,
         texts_sha256=None if is_plain else _compute_texts_sha256(documents),
+        tokenizer=counter.record,
     )
     unread = tuple(file for source in own + others for file in source.unread)
     if (found := _find_prepared(out, inputs)) is not None:
@@ -119,7 +139,7 @@ def prepare_data(
         plan.dropped.update(source.left_out)
         plan.repaired.update(source.repaired)
     plan.masked.update(redactor.masked if redactor else {})
-    return PreparedData(out, _write_data(plan, inputs, out), already_there=False, unread=unread)
+    return PreparedData(out, _write_data(plan, inputs, out, counter), already_there=False, unread=unread)
 
 
 def _mask(documents: Sequence[Document], redactor: Redactor | None) -> list[Document]:
@@ -215,7 +235,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
+def _write_data(plan: _Plan, inputs: Inputs, out: Path, counter: TokenCounter) -> Manifest:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
@@ -230,11 +250,12 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
                 inputs=inputs,
                 within_document=plan.within_document,
                 contrast_within_document=plan.contrast_within_document,
-                splits={split: _count(rows) for split, rows in plan.splits.items()},
+                splits={split: count_split(rows, counter) for split, rows in plan.splits.items()},
                 dropped=dict(sorted((+plan.dropped).items())),
                 repaired=dict(sorted((+plan.repaired).items())),
                 masked=dict(sorted((+plan.masked).items())),
                 data_sha256=compute_data_sha256(staged),
+                package_versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             )
             save_manifest(manifest, staged)
             os.replace(staged, out)
@@ -243,15 +264,6 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
             f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
     return manifest
-
-
-def _count(sections: Sequence[Section]) -> SplitCounts:
-    return SplitCounts(
-        documents=len({document_key(section) for section in sections}),
-        sections=len(sections),
-        words=sum(len(section.text.split()) for section in sections),
-        size_bytes=sum(section.size_bytes for section in sections),
-    )
 
 
 def _record(source: Source) -> SourceRecord:

@@ -144,6 +144,16 @@ def test_rewrites_keep_paragraphs_and_leave_out_what_copies(tmp_path: Path, sect
     assert row["prompt"] == "In plain words.\n\nAnd more."
 
 
+def test_rewrites_begin_at_the_other_end_so_that_they_meet_no_brief(tmp_path: Path, sections: list[Section]) -> None:
+    brief(tmp_path, sections, Model())
+    done = write_pairs(
+        tmp_path, "rewrite", "train", sections, write=Model(), base="tiny", share=0.5, max_words=100, seed=3
+    )
+    rewritten = {json.loads(line)["completion"] for line in done.path.read_text(encoding="utf-8").splitlines()}
+    assert len(rewritten) == 5
+    assert rewritten & {row["completion"] for row in read_rows(tmp_path)} == set()
+
+
 def test_progress_rises_to_one(tmp_path: Path, sections: list[Section]) -> None:
     told: list[float] = []
     brief(tmp_path, sections, Model(), on_progress=told.append)

@@ -196,6 +196,14 @@ def test_mix_share_without_enough_pairs_names_setting_file_and_verb(tokenizer: A
     )
 
 
+def test_mix_briefs_and_rewrites_of_the_same_passages_are_an_error_that_says_so(
+    tokenizer: Any, novel: list[Section]
+) -> None:
+    pairs = [make_pairs(novel, "brief", every=2), make_pairs(novel, "rewrite", every=2)]
+    with pytest.raises(ConfigError, match=r"rewrite_share is 0\.3.* 0\.00 .*20 are of passages that others have"):
+        build(novel, tokenizer, length=512, brief_share=0.5, rewrite_share=0.3, pairs=pairs)
+
+
 def test_mix_pairs_longer_than_a_window_stay_text_and_are_counted(tokenizer: Any, novel: list[Section]) -> None:
     config = DataConfig(dir=Path("data"), sequence_length=512, brief_share=1.0)
     pairs = make_pairs(novel, "brief")

@@ -62,11 +62,15 @@ def test_prepare_with_contrast_writes_seven_files_that_the_manifest_describes(
     manifest = load_manifest(tmp_path / "out")
     assert manifest == prepared.manifest
     assert manifest.author == "Jane Austen"
-    assert manifest.splits["test"].model_dump() == {
+    (section,) = load_sections(tmp_path / "out", "test")
+    counted = manifest.splits["test"].model_dump()
+    tokens = counted.pop("tokens")
+    assert counted == {
         "documents": 1,
         "sections": 1,
         "words": 600,
-        "size_bytes": load_sections(tmp_path / "out", "test")[0].size_bytes,
+        "size_bytes": section.size_bytes,
+        "by_document": {"words": [600], "size_bytes": [section.size_bytes], "tokens": [tokens]},
     }
     assert manifest.dropped == {"headings": 3}
     documents = {split: [s.document for s in load_sections(tmp_path / "out", split)] for split in AUTHOR_SPLITS}
@@ -481,3 +485,31 @@ def test_prepare_manifest_of_plain_texts_from_before_is_still_known(novels: Path
     assert (manifest.pop("repaired"), manifest.pop("masked")) == ({}, {})
     path.write_text(json.dumps(manifest), encoding="utf-8")
     assert prepare_data([novels], author="Jane Austen", out=tmp_path / "out").already_there
+
+
+# Nothing leaves the machine
+
+REFUSE_NETWORK = """
+import sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
+        raise SystemExit(f"{event} {arguments[1:]}")
+sys.addaudithook(refuse)
+"""
+
+
+def test_prepare_reaches_for_no_network(novels: Path, others: Path, tmp_path: Path) -> None:
+    texts = Path(__file__).parents[2] / "assets"
+    command = ["prepare", str(novels), str(texts / "texts/story.html"), str(texts / "exports/telegram/chat.json")]
+    command += ["--author", "Ann", "--me", "Ann", "--contrast", str(others), "--out", str(tmp_path / "out")]
+    code = f"{REFUSE_NETWORK}\nfrom ghostpen.cli import app\nsys.argv = {['ghostpen', *command]!r}\napp()"
+    # Neither told to be offline nor with a home that holds a cache.
+    environment = {"PYTHONPATH": ":".join(sys.path), "HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    refused = subprocess.run(
+        [sys.executable, "-c", f"{REFUSE_NETWORK}\nimport socket; socket.getaddrinfo('example.org', 80)"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (refused.returncode, "getaddrinfo" in refused.stderr) == (1, True)  # the refusal works
+    assert not (tmp_path / "home").exists()
