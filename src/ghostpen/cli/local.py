@@ -68,8 +68,10 @@ def prepare(
     ] = "embedded:tiny",
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
+    from ghostpen.data.advice import compute_advice, show_advice
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
+    from ghostpen.data.sections import load_sections
     from ghostpen.data.sources import ReadingOptions
     from ghostpen.data.terminal import choose_column, render_prepared
 
@@ -102,6 +104,7 @@ def prepare(
         )
     else:
         console.print(render_prepared(prepared))
+    show_advice(compute_advice(prepared.manifest, load_sections(prepared.dir, "train")), console=console)
 
 
 @app.command()
