@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ghostpen.data.manifest import load_manifest
+from ghostpen.data.manifest import list_prepared_files, load_manifest
 from ghostpen.data.prepare import prepare_data
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
@@ -179,6 +179,17 @@ def test_prepare_again_with_the_same_inputs_does_nothing(novels: Path, tmp_path:
     assert (first.already_there, again.already_there) == (False, True)
     assert again.manifest == first.manifest
     assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+
+
+def test_prepared_files_are_pushed_with_briefs_and_rewrites_and_nothing_else(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    for name in ("briefs.jsonl", "rewrites.jsonl", "notes.txt"):
+        (tmp_path / "out" / name).write_text("{}\n", encoding="utf-8")
+    assert set(list_prepared_files(tmp_path / "out")) == {
+        "manifest.json", "train.jsonl", "val.jsonl", "test.jsonl", "briefs.jsonl", "rewrites.jsonl",
+    }  # fmt: skip
+    again = prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    assert again.already_there
 
 
 def test_prepare_into_an_empty_folder_is_fine(novels: Path, tmp_path: Path) -> None:
