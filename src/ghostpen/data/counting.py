@@ -1,12 +1,14 @@
-"""How many words, bytes and tokens prepared text has, by split and document.
+"""How many words, bytes and tokens prepared text has, by split and document, and by which versions.
 
 Owns which tokenizer counts. The embedded one is always there; no other is fetched unless a person names it.
 """
 
 import hashlib
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,19 @@ from ghostpen.model.location import EMBEDDED_PREFIX, resolve_model
 DEFAULT_TOKENIZER = "embedded:tiny"
 _FILE = "tokenizer.json"
 _TOGETHER = 64  # sections whose tokens are in memory at a time
+# What decides how a file is read, and what it counts.
+PACKAGES = (
+    "beautifulsoup4",
+    "charset-normalizer",
+    "ftfy",
+    "ijson",
+    "lxml",
+    "mammoth",
+    "markdownify",
+    "pypdfium2",
+    "quotequail",
+    "tokenizers",
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,11 @@ def count_split(sections: Sequence[Section], counter: TokenCounter) -> SplitCoun
             words=[row[0] for row in rows], size_bytes=[row[1] for row in rows], tokens=[row[2] for row in rows]
         ),
     )
+
+
+def read_versions() -> dict[str, str]:
+    """Read the versions of what decides how files are read and counted."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def _count_documents(sections: Sequence[Section], tokens: Iterator[int]) -> Iterator[tuple[int, int, int]]:

@@ -7,17 +7,15 @@ place and renamed into it.
 import hashlib
 import json
 import os
-import platform
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import clean_document
-from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter
+from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter, read_versions
 from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
 from ghostpen.data.documents import Document, fix_splits, slugify
 from ghostpen.data.manifest import (
@@ -36,20 +34,6 @@ from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.splitting import SplitSections, document_key, split_sections
 from ghostpen.errors import DataError
-
-# What decides how a file is read, and what it counts.
-PACKAGES = (
-    "beautifulsoup4",
-    "charset-normalizer",
-    "ftfy",
-    "ijson",
-    "lxml",
-    "mammoth",
-    "markdownify",
-    "pypdfium2",
-    "quotequail",
-    "tokenizers",
-)
 
 
 @dataclass(frozen=True)
@@ -255,7 +239,7 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path, counter: TokenCounter) -
                 repaired=dict(sorted((+plan.repaired).items())),
                 masked=dict(sorted((+plan.masked).items())),
                 data_sha256=compute_data_sha256(staged),
-                package_versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+                package_versions=read_versions(),
             )
             save_manifest(manifest, staged)
             os.replace(staged, out)
