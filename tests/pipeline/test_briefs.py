@@ -12,10 +12,10 @@ pytestmark = pytest.mark.pipeline
 
 LIMIT_S = 120
 ON_THE_CPU = ("--base", "base", "--set", "model.precision=float32", "--set", "model.require_gpu=false")
-BRIEF = (*ON_THE_CPU, "--share", "0.02", "--words", "60")
+BRIEF = (*ON_THE_CPU, "--share", "0.01", "--words", "60")
 MIXED = (
     "--set", "name=mixed", "--set", "data.dir=data-briefs", "--set", "data.sequence_length=512",
-    "--set", "data.continue_share=0.3", "--set", "data.brief_share=0.02", "--set", "data.rewrite_share=0.02",
+    "--set", "data.continue_share=0.3", "--set", "data.brief_share=0.01", "--set", "data.rewrite_share=0.01",
     "--set", "train.max_steps=2", "--set", "train.batch_size=2",
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ def briefed(commands: Commands, base: Path, data: Path) -> tuple[Path, Finished]
     """Copy the data and have briefs and plain versions of a little of them written."""
     folder = commands.folder / "data-briefs"
     shutil.copytree(data, folder)
-    commands.succeed("brief", "data-briefs", *ON_THE_CPU, "--share", "0.02", "--words", "60", "--rewrite")
+    commands.succeed("brief", "data-briefs", *ON_THE_CPU, "--share", "0.01", "--words", "60", "--rewrite")
     return folder, commands.succeed("brief", "data-briefs", *BRIEF)
 
 
@@ -34,7 +34,7 @@ def test_brief_writes_files_for_author_and_control_and_says_what(briefed: tuple[
     for line, name in zip(done.stdout.splitlines(), ("briefs.jsonl", "contrast_briefs.jsonl"), strict=True):
         rows = [json.loads(row) for row in (folder / name).read_text(encoding="utf-8").splitlines()]
         assert line.startswith(f"data-briefs/{name}: {len(rows)} lines, {len(rows)} of them new")
-        assert line.endswith("; 0.02 of the text")
+        assert line.endswith("; 0.01 of the text")
         assert {row["base"] for row in rows} == {"base"}  # not the folder that it is in
 
 

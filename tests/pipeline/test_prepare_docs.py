@@ -21,7 +21,7 @@ SHORT = {"max_steps": "2", "batch_size": "2", "eval_every": "2", "checkpoint_eve
 
 def write_sources(folder: Path) -> None:
     """Write the folder, the mails, the chats and the table that the commands read."""
-    write_texts("austen.zip", folder / "my-folder", works=6, characters=6_000)
+    write_texts("austen.zip", folder / "my-folder", works=6, characters=4_000)
     texts = [path.read_text(encoding="utf-8") for path in sorted((folder / "my-folder").iterdir())]
     box = mbox(folder / "Sent.mbox")
     for number, text in enumerate(texts):
