@@ -65,10 +65,11 @@ def prepare(
     ] = None,
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
+    from ghostpen.data.manifest import REPEATS_NAME
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
     from ghostpen.data.sources import ReadingOptions
-    from ghostpen.data.terminal import choose_column, render_prepared
+    from ghostpen.data.terminal import choose_column, render_prepared, render_repeats
 
     names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
@@ -90,6 +91,8 @@ def prepare(
     console = make_console()
     for file in prepared.unread:
         typer.echo(f"not read: {file.origin}: {file.reason}", err=True)
+    for line in render_repeats(prepared.repeats, where=out / REPEATS_NAME):
+        typer.echo(line, err=True)
     if prepared.already_there:
         console.print(
             f"nothing to do: {prepared.dir} holds the data of the same texts and settings",

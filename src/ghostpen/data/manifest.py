@@ -4,15 +4,20 @@ Owns the format. Paths are not recorded, only the last part of each source's nam
 """
 
 import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ghostpen.data.deduplication import Repeat
 from ghostpen.data.sections import SPLITS
 from ghostpen.errors import DataError
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+REPEATS_NAME = "duplicates.jsonl"  # names documents, and so it stays on this machine
 
 
 class _Record(BaseModel):
@@ -55,7 +60,8 @@ class Inputs(_Record):
 class Manifest(_Record):
     """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files.
 
-    `dropped`, `repaired` and `masked` count by rule.
+    `newest_in_test`: the author's documents are dated, and the newest are the test. `dropped`, `repaired` and
+    `masked` count by rule.
     """
 
     format_version: int
@@ -63,6 +69,7 @@ class Manifest(_Record):
     inputs: Inputs
     within_document: bool
     contrast_within_document: bool
+    newest_in_test: bool = False
     splits: dict[str, SplitCounts]
     dropped: dict[str, int]
     repaired: dict[str, int] = Field(default_factory=dict)
@@ -119,6 +126,12 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the manifest as indented JSON."""
     text = manifest.model_dump_json(indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_repeats(repeats: Iterable[Repeat], path: Path) -> None:
+    """Write what went for what, a row each."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(asdict(repeat), ensure_ascii=False) + "\n" for repeat in repeats)
 
 
 def compute_data_sha256(folder: Path) -> str:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import clean_document
-from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
+from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, fix_splits, slugify
 from ghostpen.data.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
+    REPEATS_NAME,
     Inputs,
     Manifest,
     SourceRecord,
@@ -28,11 +29,12 @@ from ghostpen.data.manifest import (
     compute_data_sha256,
     load_manifest,
     save_manifest,
+    save_repeats,
 )
 from ghostpen.data.redaction import Redactor
-from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save_sections
+from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, document_key, save_sections
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
-from ghostpen.data.splitting import SplitSections, document_key, split_sections
+from ghostpen.data.splitting import SplitSections, Traits, split_sections
 from ghostpen.errors import DataError
 
 
@@ -40,13 +42,14 @@ from ghostpen.errors import DataError
 class PreparedData:
     """Where the data lies, its manifest, and whether it was there before (then nothing was written).
 
-    `unread` are the files that could not be read.
+    `unread` are the files that could not be read; `repeats` the documents and sections that went for others.
     """
 
     dir: Path
     manifest: Manifest
     already_there: bool
     unread: tuple[UnreadFile, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class _Plan:
     splits: dict[str, list[Section]]
     within_document: bool
     contrast_within_document: bool
+    newest_in_test: bool
     dropped: Counter[str]
+    repeats: tuple[Repeat, ...]
     repaired: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
 
@@ -119,7 +124,8 @@ def prepare_data(
         plan.dropped.update(source.left_out)
         plan.repaired.update(source.repaired)
     plan.masked.update(redactor.masked if redactor else {})
-    return PreparedData(out, _write_data(plan, inputs, out), already_there=False, unread=unread)
+    manifest = _write_data(plan, inputs, out)
+    return PreparedData(out, manifest, already_there=False, unread=unread, repeats=plan.repeats)
 
 
 def _mask(documents: Sequence[Document], redactor: Redactor | None) -> list[Document]:
@@ -142,27 +148,43 @@ def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: s
     if any(slugify(document.author) == slugify(author) for document in others):
         raise DataError(f"--contrast holds texts by {author}; take them out: contrast texts are by other authors")
     dropped: Counter[str] = Counter()
-    fixed = {f"{d.author}/{d.id}": d.split for d in [*own, *others] if d.split is not None}
+    fixed = {_key(d): d.split for d in [*own, *others] if d.split is not None}
     sections = [_clean_sections(documents, dropped) for documents in (own, others)]
     if not sections[0]:
         raise DataError("nothing is left of the author's texts after cleaning; give texts that hold prose")
-    # The author's sections come before the others', and test before val before train: the first one stays.
-    rank = {"test": 0, "val": 1, "train": 2}
-    ordered = [
-        s for group in sections for s in sorted(group, key=lambda s: rank[fixed.get(document_key(s), "train")])
-    ]
-    unique = set(drop_duplicate_sections(ordered))
-    dropped["duplicate_sections"] = len(ordered) - len(unique)
-    kept_own, kept_others = ([section for section in group if section in unique] for group in sections)
-    own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts")
+    # The author's texts come before the others', and test before val before train: the first one stays.
+    order = {"test": 0, "val": 1, None: 2, "train": 2}
+    ranks = {_key(d): order[d.split] + 3 * side for side, group in enumerate((own, others)) for d in group}
+    unique = drop_repeats([section for group in sections for section in group], ranks=ranks)
+    dropped.update(repeat.rule for repeat in unique.repeats)
+    kept_own, kept_others = (
+        [s for s in unique.sections if (ranks[document_key(s)] > 2) is other] for other in (False, True)
+    )
+    identities = {_key(d): f"{d.author}/{d.identity}" for d in [*own, *others] if d.identity}
+    dates = {_key(d): d.dated for d in own if d.dated is not None}
+    traits = Traits(identities, dates)
+    own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts", traits=traits)
     other_split = None
     if others:
-        other_split = split_sections(kept_others, fixed=fixed, seed=seed, whose="the contrast texts")
+        other_split = split_sections(
+            kept_others, fixed=fixed, seed=seed, whose="the contrast texts", traits=Traits(identities)
+        )
     splits = dict(own_split.splits)
     if other_split is not None:
         splits |= {f"contrast_{split}": rows for split, rows in other_split.splits.items()}
     _guard_train(splits, dropped)
-    return _Plan(splits, own_split.within_document, _is_within(other_split), +dropped)
+    return _Plan(
+        splits,
+        own_split.within_document,
+        _is_within(other_split),
+        own_split.newest_in_test,
+        +dropped,
+        tuple(unique.repeats),
+    )
+
+
+def _key(document: Document) -> str:
+    return f"{document.author}/{document.id}"
 
 
 def _is_within(split: SplitSections | None) -> bool:
@@ -224,12 +246,15 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
             for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
                 if split in plan.splits:
                     save_sections(plan.splits[split], staged / f"{split}.jsonl")
+            if plan.repeats:
+                save_repeats(plan.repeats, staged / REPEATS_NAME)
             manifest = Manifest(
                 format_version=FORMAT_VERSION,
                 ghostpen_version=__version__,
                 inputs=inputs,
                 within_document=plan.within_document,
                 contrast_within_document=plan.contrast_within_document,
+                newest_in_test=plan.newest_in_test,
                 splits={split: _count(rows) for split, rows in plan.splits.items()},
                 dropped=dict(sorted((+plan.dropped).items())),
                 repaired=dict(sorted((+plan.repaired).items())),

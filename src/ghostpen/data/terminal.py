@@ -1,12 +1,16 @@
 """What `ghostpen prepare` shows at a terminal, and asks there."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ghostpen.data.deduplication import Repeat
 from ghostpen.data.prepare import PreparedData
+
+_MOST_REPEATS_SHOWN = 10
 
 
 def choose_column(file: str, columns: Sequence[str]) -> str:
@@ -19,6 +23,22 @@ def choose_column(file: str, columns: Sequence[str]) -> str:
             return columns[chosen - 1]
 
 
+def render_repeats(repeats: Sequence[Repeat], *, where: Path) -> list[str]:
+    """Return lines that say what went for what: the first few, and where the rest stands."""
+    lines = [
+        f"dropped: {_render_place(repeat.document, repeat.section)} is "
+        + ("" if repeat.exact else f"nearly ({repeat.jaccard:.2f}) ")
+        + _render_place(repeat.kept, repeat.kept_section)
+        for repeat in repeats[:_MOST_REPEATS_SHOWN]
+    ]
+    more = len(repeats) - len(lines)
+    return [*lines, *([f"dropped: {more:,} more, see {where}"] if more else [])]
+
+
+def _render_place(document: str, section: int | None) -> str:
+    return document if section is None else f"section {section} of {document}"
+
+
 def render_prepared(prepared: PreparedData) -> Table:
     """Return what was written, by split, and what was left out, repaired and masked, by rule."""
     manifest = prepared.manifest
@@ -27,6 +47,8 @@ def render_prepared(prepared: PreparedData) -> Table:
     notes += [f"{rule}: {count:,} masked" for rule, count in manifest.masked.items()]
     if manifest.within_document:
         notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
+    if manifest.newest_in_test:
+        notes.append("the documents are dated: the newest are the test")
     table = Table(
         title=escape(f"{manifest.author} in {prepared.dir}"),
         title_justify="left",

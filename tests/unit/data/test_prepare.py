@@ -481,3 +481,56 @@ def test_prepare_manifest_of_plain_texts_from_before_is_still_known(novels: Path
     assert (manifest.pop("repaired"), manifest.pop("masked")) == ({}, {})
     path.write_text(json.dumps(manifest), encoding="utf-8")
     assert prepare_data([novels], author="Jane Austen", out=tmp_path / "out").already_there
+
+
+# What is the same, and what is new
+
+
+def _documents(folder: Path) -> dict[str, set[str]]:
+    return {split: {s.document for s in load_sections(folder, split)} for split in AUTHOR_SPLITS}
+
+
+def test_prepare_copies_and_later_versions_go_and_it_says_what_for(
+    novels: Path, others: Path, tmp_path: Path, make_prose: MakeProse
+) -> None:
+    emma = (novels / "Emma.txt").read_text(encoding="utf-8")
+    (novels / "Emma copy.txt").write_text(emma.upper(), encoding="utf-8")
+    (novels / "Emma 2nd edition.txt").write_text(emma.replace("E9 ", "nine "), encoding="utf-8")
+    (others / "train/hawthorne/emma.txt").write_text(emma, encoding="utf-8")
+    prepared = prepare_data([novels], author="A", out=tmp_path / "out", contrast=[others], test_docs="emma")
+    assert prepared.manifest.dropped == {
+        "duplicate_documents": 2,
+        "headings": 6,
+        "near_duplicate_documents": 1,
+    }
+    rows = [json.loads(line) for line in (tmp_path / "out/duplicates.jsonl").read_text().splitlines()]
+    # Of 600 words, 596 5-grams; one word that differs takes 5 of them: 591 of 601 are shared.
+    assert [(row["document"], row["kept"], round(row["jaccard"], 3), row["exact"]) for row in rows] == [
+        ("A/emma-2nd-edition", "A/emma", 0.983, False),
+        ("A/emma-copy", "A/emma", 1.0, True),
+        ("hawthorne/emma", "A/emma", 1.0, True),
+    ]
+    assert {row["section"] for row in rows} == {None}
+    assert set().union(*_documents(tmp_path / "out").values()) == {"emma", "mansfield-park", "persuasion"}
+    assert "emma" not in (tmp_path / "out/manifest.json").read_text().replace('"test_docs": "emma"', "")
+
+
+def test_prepare_dated_rows_put_the_newest_into_test(tmp_path: Path, make_prose: MakeProse) -> None:
+    rows = [{"text": make_prose(f"p{i}x", 50), "date": f"2024-01-{i + 1:02}"} for i in range(20)]
+    (tmp_path / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    manifest = prepare_data([tmp_path / "posts.jsonl"], author="A", out=tmp_path / "out").manifest
+    assert manifest.newest_in_test
+    assert _documents(tmp_path / "out")["test"] == {"posts-18", "posts-19"}
+
+
+def test_prepare_row_that_is_put_first_moves_no_other_row(tmp_path: Path, make_prose: MakeProse) -> None:
+    rows = [{"text": make_prose(f"p{i}x", 50)} for i in range(400)]
+    texts = {}
+    for name, table in (("before", rows), ("after", [{"text": make_prose("new", 50)}, *rows])):
+        (tmp_path / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+        prepare_data([tmp_path / "posts.jsonl"], author="A", out=tmp_path / name)
+        texts[name] = {
+            split: {s.text for s in load_sections(tmp_path / name, split) if not s.text.startswith("new")}
+            for split in AUTHOR_SPLITS
+        }
+    assert texts["before"] == texts["after"]
