@@ -19,6 +19,13 @@ class RunMode(enum.Enum):
     test = "test"
 
 
+class Typography(enum.Enum):
+    """What `prepare` does with quotes, dashes and blanks."""
+
+    keep = "keep"
+    unified = "unified"
+
+
 class ExportTo(enum.Enum):
     """What `export` writes."""
 
@@ -63,13 +70,19 @@ def prepare(
     redact_names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
     ] = None,
+    typography: Annotated[
+        Typography, typer.Option(help="Keep quotes, dashes and blanks as they are, or write all authors' alike.")
+    ] = Typography.keep,
+    review: Annotated[
+        bool, typer.Option("--review", help="Show what is dropped, as a diff, and ask before anything is written.")
+    ] = False,
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
     from ghostpen.data.manifest import REPEATS_NAME
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
     from ghostpen.data.sources import ReadingOptions
-    from ghostpen.data.terminal import choose_column, render_prepared, render_repeats
+    from ghostpen.data.terminal import ask_for_review, choose_column, render_prepared, render_repeats
 
     names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
@@ -87,7 +100,11 @@ def prepare(
             strict=strict,
         ),
         redactor=Redactor(names) if redact or names else None,
+        typography=typography.value,
+        review=ask_for_review if review else None,
     )
+    if prepared is None:
+        return
     console = make_console()
     for file in prepared.unread:
         typer.echo(f"not read: {file.origin}: {file.reason}", err=True)

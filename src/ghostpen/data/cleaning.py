@@ -103,6 +103,13 @@ def unwrap_lines(text: str) -> str:
     return "\n\n".join("\n".join(paragraph) for paragraph in blocks)
 
 
+def list_lines(text: str, *, wrapped: bool, headings: bool) -> list[str]:
+    """Return a raw text's paragraphs and lines of verse, cut as `clean_document` cuts them, and nothing dropped."""
+    text = _LINE_ENDS.sub("\n", text).expandtabs(4)
+    blocks = _read_blocks(text, headings=headings) if wrapped else _read_chosen_lines(text, headings=headings)
+    return [line for paragraph in blocks for line in paragraph]
+
+
 def _drop_page_edges(text: str, dropped: Counter[str]) -> str:
     """Take running heads and page numbers off a text that was printed to a file, a form feed after each page."""
     pages = [page.split("\n") for page in _LINE_ENDS_BUT_PAGES.sub("\n", text).split("\f")]

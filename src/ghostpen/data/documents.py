@@ -41,6 +41,11 @@ class Document:
     identity: str = ""
 
 
+def document_id(document: Document) -> str:
+    """Return what tells a document from all others, as `sections.document_key` does for its sections."""
+    return f"{document.author}/{document.id}"
+
+
 def build_document(
     group: Sequence[FoundPassage], *, author: str | None, root_name: str, signatures: set[str]
 ) -> Document:

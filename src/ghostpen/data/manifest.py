@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -45,7 +46,8 @@ class Inputs(_Record):
     """All that decides the output: equal inputs give equal bytes.
 
     texts_sha256 covers the documents as they were read, and so every option of reading and redaction, without
-    telling any. It is None for plain texts, of which the sources' fingerprints say as much.
+    telling any. It is None for plain texts, of which the sources' fingerprints say as much. typography is that of the
+    author's edition, or unified for all.
     """
 
     author: str
@@ -55,6 +57,7 @@ class Inputs(_Record):
     test_docs: str | None
     seed: int
     texts_sha256: str | None = None
+    typography: Literal["keep", "unified"] = "keep"
 
 
 class Manifest(_Record):

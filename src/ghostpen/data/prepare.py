@@ -9,14 +9,15 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import clean_document
 from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
-from ghostpen.data.documents import Document, fix_splits, slugify
+from ghostpen.data.documents import Document, document_id, fix_splits, slugify
 from ghostpen.data.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -32,9 +33,11 @@ from ghostpen.data.manifest import (
     save_repeats,
 )
 from ghostpen.data.redaction import Redactor
+from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, document_key, save_sections
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.splitting import SplitSections, Traits, split_sections
+from ghostpen.data.typography import unify_typography
 from ghostpen.errors import DataError
 
 
@@ -75,7 +78,9 @@ def prepare_data(
     seed: int = 0,
     options: ReadingOptions | None = None,
     redactor: Redactor | None = None,
-) -> PreparedData:
+    typography: Literal["keep", "unified"] = "keep",
+    review: Callable[[Review], bool] | None = None,
+) -> PreparedData | None:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
     The same inputs give the same bytes. A folder that holds the data of the same inputs is left alone.
@@ -90,6 +95,8 @@ def prepare_data(
         seed: decides which documents go where, as far as globs and folders don't.
         options: what a person says about the files: who they are in mails and chats, which column holds text.
         redactor: masks the documents; None masks nothing.
+        typography: "unified" writes all authors' quotes, dashes and blanks alike.
+        review: is shown what would be written; where it says no, nothing is, and None returned.
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
@@ -111,12 +118,13 @@ def prepare_data(
         test_docs=test_docs,
         seed=seed,
         texts_sha256=None if is_plain else _compute_texts_sha256(documents),
+        typography=typography,
     )
     unread = tuple(file for source in own + others for file in source.unread)
     if (found := _find_prepared(out, inputs)) is not None:
         return PreparedData(out, found, already_there=True, unread=unread)
     own_documents = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
-    plan = _plan_data(own_documents, documents[1], author=author, seed=seed)
+    plan = _plan_data(own_documents, documents[1], inputs=inputs)
     for source in own + others:
         plan.dropped["files_of_other_types"] += source.files_of_other_types
         plan.dropped["empty_files"] += source.empty_files
@@ -124,6 +132,12 @@ def prepare_data(
         plan.dropped.update(source.left_out)
         plan.repaired.update(source.repaired)
     plan.masked.update(redactor.masked if redactor else {})
+    if review is not None and not review(
+        Review(
+            [*own_documents, *documents[1]], plan.splits, out, plan.repeats, plan.dropped, plan.repaired, plan.masked
+        )
+    ):
+        return None
     manifest = _write_data(plan, inputs, out)
     return PreparedData(out, manifest, already_there=False, unread=unread, repeats=plan.repeats)
 
@@ -143,25 +157,29 @@ def _compute_texts_sha256(sides: Sequence[Sequence[Document]]) -> str:
     return digest.hexdigest()
 
 
-def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: str, seed: int) -> _Plan:
+def _plan_data(own: Sequence[Document], others: Sequence[Document], *, inputs: Inputs) -> _Plan:
     """Decide every row, without touching the disk."""
+    author, seed = inputs.author, inputs.seed
     if any(slugify(document.author) == slugify(author) for document in others):
         raise DataError(f"--contrast holds texts by {author}; take them out: contrast texts are by other authors")
     dropped: Counter[str] = Counter()
-    fixed = {_key(d): d.split for d in [*own, *others] if d.split is not None}
+    fixed = {document_id(d): d.split for d in [*own, *others] if d.split is not None}
+    repaired: Counter[str] = Counter()
     sections = [_clean_sections(documents, dropped) for documents in (own, others)]
+    if inputs.typography == "unified":
+        sections = [_unify_sections(group, repaired) for group in sections]
     if not sections[0]:
         raise DataError("nothing is left of the author's texts after cleaning; give texts that hold prose")
     # The author's texts come before the others', and test before val before train: the first one stays.
     order = {"test": 0, "val": 1, None: 2, "train": 2}
-    ranks = {_key(d): order[d.split] + 3 * side for side, group in enumerate((own, others)) for d in group}
+    ranks = {document_id(d): order[d.split] + 3 * side for side, group in enumerate((own, others)) for d in group}
     unique = drop_repeats([section for group in sections for section in group], ranks=ranks)
     dropped.update(repeat.rule for repeat in unique.repeats)
     kept_own, kept_others = (
         [s for s in unique.sections if (ranks[document_key(s)] > 2) is other] for other in (False, True)
     )
-    identities = {_key(d): f"{d.author}/{d.identity}" for d in [*own, *others] if d.identity}
-    dates = {_key(d): d.dated for d in own if d.dated is not None}
+    identities = {document_id(d): f"{d.author}/{d.identity}" for d in [*own, *others] if d.identity}
+    dates = {document_id(d): d.dated for d in own if d.dated is not None}
     traits = Traits(identities, dates)
     own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts", traits=traits)
     other_split = None
@@ -180,11 +198,8 @@ def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: s
         own_split.newest_in_test,
         +dropped,
         tuple(unique.repeats),
+        repaired,
     )
-
-
-def _key(document: Document) -> str:
-    return f"{document.author}/{document.id}"
 
 
 def _is_within(split: SplitSections | None) -> bool:
@@ -214,6 +229,15 @@ def _clean_sections(documents: Iterable[Document], dropped: Counter[str]) -> lis
             for i, text in enumerate(cleaned.sections)
         ]
     return sections
+
+
+def _unify_sections(sections: Iterable[Section], repaired: Counter[str]) -> list[Section]:
+    unified: list[Section] = []
+    for section in sections:
+        text = unify_typography(section.text)
+        repaired["typography"] += text.changes
+        unified.append(replace(section, text=text.text))
+    return unified
 
 
 def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
