@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console
+from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console, show_progress
 from ghostpen.errors import ConfigError
 
 
@@ -102,6 +102,7 @@ def prepare(
         redactor=Redactor(names) if redact or names else None,
         typography=typography.value,
         review=ask_for_review if review else None,
+        show_progress=show_progress,
     )
     if prepared is None:
         return

@@ -6,7 +6,7 @@ Pure functions over sections. What is dropped is always dropped from the less pr
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ghostpen.data.duplicates import find_duplicates
 from ghostpen.data.ngrams import hash_ngrams, hash_words, read_words
@@ -61,6 +61,25 @@ class GuardedTrain:
     dropped_paragraphs: int
 
 
+class _JoinedTexts(Sequence[str]):
+    """The texts of documents, each joined when it is asked for."""
+
+    def __init__(self, documents: Sequence[Sequence[Section]]) -> None:
+        self._documents = documents
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return _JoinedTexts(self._documents[place])
+        return "\n\n".join(section.text for section in self._documents[place])
+
+
 def drop_repeats(sections: Sequence[Section], *, ranks: Mapping[str, int]) -> UniqueSections:
     """Drop documents that are another one again, or nearly, and then sections.
 
@@ -72,7 +91,7 @@ def drop_repeats(sections: Sequence[Section], *, ranks: Mapping[str, int]) -> Un
     """
     documents = {key: list(group) for key, group in groupby(sections, key=document_key)}
     keys = list(documents)
-    texts = ["\n\n".join(section.text for section in documents[key]) for key in keys]
+    texts = _JoinedTexts(list(documents.values()))
     found = find_duplicates(texts, ranks=[ranks[key] for key in keys], names=keys)
     repeats = [Repeat(keys[d.place], keys[d.kept], None, None, d.jaccard, d.exact) for d in found]
     gone = {repeat.document for repeat in repeats}
@@ -146,7 +165,7 @@ def _collect_ngrams(sections: Iterable[Section]) -> "Hashes":
     for _, group in groupby(sections, key=document_key):
         words = [hash_words(read_words(section.text)) for section in group]
         found.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
-    return np.unique(np.concatenate(found))
+    return np.sort(np.concatenate(found))
 
 
 def _find_shared(paragraphs: Sequence["Hashes"], forbidden: "Hashes") -> set[int]:

@@ -6,7 +6,7 @@ not depend on the order in which they come.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,12 +50,16 @@ def find_duplicates(texts: Sequence[str], *, ranks: Sequence[int], names: Sequen
     Of like texts the one with the lowest rank stays; of those the longest; else content and name decide.
 
     Args:
-        texts: in any order.
+        texts: in any order; each is asked for two or three times, so they need not all be in memory.
         ranks: one a text.
         names: one a text, each once.
     """
-    prints = [_fingerprint(text) for text in texts]
-    order = sorted(range(len(texts)), key=lambda i: (ranks[i], -len(texts[i]), prints[i], texts[i], names[i]))
+    prints: list[bytes] = []
+    keys: list[tuple[int, int, bytes, bytes, str]] = []
+    for text, rank, name in zip(texts, ranks, names, strict=True):
+        prints.append(_fingerprint(" ".join(normalise(text).split())))
+        keys.append((rank, -len(text), prints[-1], _fingerprint(text), name))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     first: dict[bytes, int] = {}
     for i in order:
         first.setdefault(prints[i], i)
@@ -82,7 +86,7 @@ def compute_jaccard(a: str, b: str) -> float:
 
 def _find_near(texts: Sequence[str], order: Sequence[int]) -> Iterator[Duplicate]:
     """Yield what is near to a text that comes earlier in the order, and that is not near to one itself."""
-    signatures = _compute_signatures([texts[i] for i in order])
+    signatures = _compute_signatures(texts[i] for i in order)
     groups = _group_rows(signatures)
     kept_rows: defaultdict[int, list[int]] = defaultdict(list)
     for row in sorted(groups):
@@ -116,19 +120,21 @@ def _group_rows(signatures: "Signatures") -> dict[int, list[int]]:
     return dict(groups)
 
 
-def _compute_signatures(texts: Sequence[str]) -> "Signatures":
+def _compute_signatures(texts: Iterable[str]) -> "Signatures":
     """Return a row of hashes a text, each the least one of its shingles under a permutation of its own."""
     import numpy as np
 
     rows = [np.empty((0, _HASHES), dtype=np.uint32)]
     batch: list[Hashes] = []
     size = 0
-    for number, text in enumerate(texts, start=1):
+    for text in texts:
         batch.append(_hash_shingles(text))
         size += len(batch[-1])
-        if size >= _BATCH_WORDS or number == len(texts):
+        if size >= _BATCH_WORDS:
             rows.append(_sign(batch))
             batch, size = [], 0
+    if batch:
+        rows.append(_sign(batch))
     return np.concatenate(rows)
 
 
@@ -148,5 +154,4 @@ def _hash_shingles(text: str) -> "Hashes":
 
 
 def _fingerprint(text: str) -> bytes:
-    same = " ".join(normalise(text).split())
-    return hashlib.sha256(same.encode(errors="surrogatepass")).digest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

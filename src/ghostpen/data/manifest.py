@@ -143,7 +143,8 @@ def compute_data_sha256(folder: Path) -> str:
     for split in SPLITS:
         path = folder / f"{split}.jsonl"
         if path.is_file():
-            digest.update(f"{split} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            with path.open("rb") as file:
+                digest.update(f"{split} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from ghostpen import __version__
-from ghostpen.data.cleaning import clean_document
+from ghostpen.data.cleaning import CleanedDocument
+from ghostpen.data.cleaning_pool import RawText, ShowProgress, clean_documents, hide_progress
 from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, fix_splits, slugify
 from ghostpen.data.manifest import (
@@ -80,6 +81,7 @@ def prepare_data(
     redactor: Redactor | None = None,
     typography: Literal["keep", "unified"] = "keep",
     review: Callable[[Review], bool] | None = None,
+    show_progress: ShowProgress = hide_progress,
 ) -> PreparedData | None:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
@@ -97,6 +99,7 @@ def prepare_data(
         redactor: masks the documents; None masks nothing.
         typography: "unified" writes all authors' quotes, dashes and blanks alike.
         review: is shown what would be written; where it says no, nothing is, and None returned.
+        show_progress: shows a bar for a title.
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
@@ -109,6 +112,7 @@ def prepare_data(
     # Whoever is called like the author is not another author, said or unsaid.
     others = read_sources(contrast, author=None, options=replace(options, me=(*options.me, author)))
     documents = [_mask(_list_documents(side), redactor) for side in (own, others)]
+    own, others = ([replace(source, documents=()) for source in side] for side in (own, others))  # texts are large
     is_plain = redactor is None and all(source.is_plain for source in own + others)
     inputs = Inputs(
         author=author,
@@ -123,8 +127,8 @@ def prepare_data(
     unread = tuple(file for source in own + others for file in source.unread)
     if (found := _find_prepared(out, inputs)) is not None:
         return PreparedData(out, found, already_there=True, unread=unread)
-    own_documents = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
-    plan = _plan_data(own_documents, documents[1], inputs=inputs)
+    documents[0] = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
+    plan = _plan_data(*documents, inputs=inputs, keep_texts=review is not None, show_progress=show_progress)
     for source in own + others:
         plan.dropped["files_of_other_types"] += source.files_of_other_types
         plan.dropped["empty_files"] += source.empty_files
@@ -134,7 +138,7 @@ def prepare_data(
     plan.masked.update(redactor.masked if redactor else {})
     if review is not None and not review(
         Review(
-            [*own_documents, *documents[1]], plan.splits, out, plan.repeats, plan.dropped, plan.repaired, plan.masked
+            [*documents[0], *documents[1]], plan.splits, out, plan.repeats, plan.dropped, plan.repaired, plan.masked
         )
     ):
         return None
@@ -157,7 +161,9 @@ def _compute_texts_sha256(sides: Sequence[Sequence[Document]]) -> str:
     return digest.hexdigest()
 
 
-def _plan_data(own: Sequence[Document], others: Sequence[Document], *, inputs: Inputs) -> _Plan:
+def _plan_data(
+    own: list[Document], others: list[Document], *, inputs: Inputs, keep_texts: bool, show_progress: ShowProgress
+) -> _Plan:
     """Decide every row, without touching the disk."""
     author, seed = inputs.author, inputs.seed
     if any(slugify(document.author) == slugify(author) for document in others):
@@ -165,7 +171,10 @@ def _plan_data(own: Sequence[Document], others: Sequence[Document], *, inputs: I
     dropped: Counter[str] = Counter()
     fixed = {document_id(d): d.split for d in [*own, *others] if d.split is not None}
     repaired: Counter[str] = Counter()
-    sections = [_clean_sections(documents, dropped) for documents in (own, others)]
+    sections = [
+        _clean_sections(documents, dropped, keep_texts=keep_texts, show_progress=show_progress)
+        for documents in (own, others)
+    ]
     if inputs.typography == "unified":
         sections = [_unify_sections(group, repaired) for group in sections]
     if not sections[0]:
@@ -217,18 +226,30 @@ def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> Non
         dropped["shared_paragraphs"] += guarded.dropped_paragraphs
 
 
-def _clean_sections(documents: Iterable[Document], dropped: Counter[str]) -> list[Section]:
+def _clean_sections(
+    documents: list[Document], dropped: Counter[str], *, keep_texts: bool, show_progress: ShowProgress
+) -> list[Section]:
+    """Return the sections of all documents, which lose their texts on the way unless those are wanted later."""
     sections: list[Section] = []
-    for document in documents:
-        cleaned = clean_document(document.text, wrapped=document.wrapped, headings=document.headings)
-        dropped.update(cleaned.dropped)
-        dropped["empty_documents"] += not cleaned.sections
-        last = len(cleaned.sections) - 1
-        sections += [
-            Section(text, document.author, document.id, i, starts_document=i == 0, ends_document=i == last)
-            for i, text in enumerate(cleaned.sections)
-        ]
+    total = sum(len(document.text) for document in documents)
+    texts = (RawText(document.text, document.wrapped, document.headings) for document in documents)
+    with show_progress() as show:
+        for place, cleaned in enumerate(clean_documents(texts, total=total, progress=show("cleaning"))):
+            document = documents[place]
+            if not keep_texts:
+                documents[place] = replace(document, text="")
+            sections += _list_sections(document, cleaned, dropped)
     return sections
+
+
+def _list_sections(document: Document, cleaned: CleanedDocument, dropped: Counter[str]) -> list[Section]:
+    dropped.update(cleaned.dropped)
+    dropped["empty_documents"] += not cleaned.sections
+    last = len(cleaned.sections) - 1
+    return [
+        Section(text, document.author, document.id, i, starts_document=i == 0, ends_document=i == last)
+        for i, text in enumerate(cleaned.sections)
+    ]
 
 
 def _unify_sections(sections: Iterable[Section], repaired: Counter[str]) -> list[Section]:
