@@ -9,10 +9,10 @@ Every side is a process of its own, on all cores, and the repetitions are interl
     trl           what TRL's SFTTrainer does with a dataset of the same texts before it trains: tokenises, cuts at
                   1,024 tokens (SFTTrainer._prepare_dataset, one process a core, its cache empty)
 
-The texts are made of runs of 4 to 8 words of the embedded novels, in hard-wrapped lines, letters of 300 bytes to books
-of 600 kB: of English's words and characters, but without a passage twice. Measured: seconds from the first read to the
-last write, without the start of Python and its imports; the processor's seconds in them, children's too; the most
-memory that the largest process has held. Of a busy machine the processor's seconds say more.
+The texts are made of runs of 4 to 8 words of the embedded novels, in hard-wrapped lines, letters of 300 bytes to
+books of 600 kB: of English's words and characters, but without a passage twice. Measured: seconds from the first read
+to the last write, without the start of Python and its imports; the processor's seconds in them, children's too; the
+most memory that the largest process has held. Of a busy machine the processor's seconds say more.
 """
 
 from __future__ import annotations

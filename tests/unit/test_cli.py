@@ -308,6 +308,7 @@ def test_prepare_review_at_a_terminal_asks_before_it_writes(
         terminal.expect("--- b.txt")
         terminal.expect("headings: 2 dropped")
         assert not (tmp_path / "out").exists()
+        assert all(step in terminal.text for step in ("cleaning", "comparing", "checking train", "100%"))
         terminal.answer(r"Write it to out\? \[y/N\]: ", answer)
         assert terminal.wait() == 0, terminal.text
     assert (tmp_path / "out").exists() is written

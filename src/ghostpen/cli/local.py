@@ -3,6 +3,7 @@
 import enum
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,7 +103,7 @@ def prepare(
         redactor=Redactor(names) if redact or names else None,
         typography=typography.value,
         review=ask_for_review if review else None,
-        show_progress=show_progress,
+        show_progress=partial(show_progress, in_bytes=False),
     )
     if prepared is None:
         return

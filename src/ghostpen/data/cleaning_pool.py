@@ -7,17 +7,14 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from ghostpen.data.cleaning import CleanedDocument, clean_document
+from ghostpen.data.progress import Progress
 from ghostpen.errors import DataError
-
-Progress = Callable[[int, int], None]  # characters done, and of how many
-ShowProgress = Callable[[], AbstractContextManager[Callable[[str], Progress]]]
 
 _LEAST_CHARS = 16 * 1024**2  # fewer are cleaned sooner than other processes have started
 _CHUNK_CHARS = 1024**2
@@ -55,12 +52,6 @@ def clean_documents(
         yield from cleaned
         done += chars
         progress(done, total)
-
-
-@contextmanager
-def hide_progress() -> Iterator[Callable[[str], Progress]]:
-    """Show nothing."""
-    yield lambda _: lambda _done, _total: None
 
 
 def _clean_in_pool(texts: Iterable[RawText], processes: int) -> Iterator[tuple[list[CleanedDocument], int]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ghostpen.data.ngrams import FACTOR, hash_ngrams, hash_words, normalise, read_words
+from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,9 @@ class Duplicate:
     exact: bool
 
 
-def find_duplicates(texts: Sequence[str], *, ranks: Sequence[int], names: Sequence[str]) -> list[Duplicate]:
+def find_duplicates(
+    texts: Sequence[str], *, ranks: Sequence[int], names: Sequence[str], progress: Progress = ignore_progress
+) -> list[Duplicate]:
     """Return which texts go, in the order of their places.
 
     Of like texts the one with the lowest rank stays; of those the longest; else content and name decide.
@@ -53,6 +56,7 @@ def find_duplicates(texts: Sequence[str], *, ranks: Sequence[int], names: Sequen
         texts: in any order; each is asked for two or three times, so they need not all be in memory.
         ranks: one a text.
         names: one a text, each once.
+        progress: is told after each few texts.
     """
     prints: list[bytes] = []
     keys: list[tuple[int, int, bytes, bytes, str]] = []
@@ -63,7 +67,7 @@ def find_duplicates(texts: Sequence[str], *, ranks: Sequence[int], names: Sequen
     first: dict[bytes, int] = {}
     for i in order:
         first.setdefault(prints[i], i)
-    near = {duplicate.place: duplicate for duplicate in _find_near(texts, list(first.values()))}
+    near = {d.place: d for d in _find_near(texts, list(first.values()), progress)}
     found = list(near.values())
     for i in order:
         like = first[prints[i]]
@@ -84,9 +88,9 @@ def compute_jaccard(a: str, b: str) -> float:
     return both / either if either else 0.0
 
 
-def _find_near(texts: Sequence[str], order: Sequence[int]) -> Iterator[Duplicate]:
+def _find_near(texts: Sequence[str], order: Sequence[int], progress: Progress) -> Iterator[Duplicate]:
     """Yield what is near to a text that comes earlier in the order, and that is not near to one itself."""
-    signatures = _compute_signatures(texts[i] for i in order)
+    signatures = _compute_signatures((texts[i] for i in order), progress, count=len(order))
     groups = _group_rows(signatures)
     kept_rows: defaultdict[int, list[int]] = defaultdict(list)
     for row in sorted(groups):
@@ -120,14 +124,16 @@ def _group_rows(signatures: "Signatures") -> dict[int, list[int]]:
     return dict(groups)
 
 
-def _compute_signatures(texts: Iterable[str]) -> "Signatures":
+def _compute_signatures(texts: Iterable[str], progress: Progress, *, count: int) -> "Signatures":
     """Return a row of hashes a text, each the least one of its shingles under a permutation of its own."""
     import numpy as np
 
     rows = [np.empty((0, _HASHES), dtype=np.uint32)]
     batch: list[Hashes] = []
     size = 0
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
+        if number % TOLD_EVERY == 0 or number == count:
+            progress(number, count)
         batch.append(_hash_shingles(text))
         size += len(batch[-1])
         if size >= _BATCH_WORDS:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ghostpen import __version__
 from ghostpen.data.cleaning import CleanedDocument
-from ghostpen.data.cleaning_pool import RawText, ShowProgress, clean_documents, hide_progress
+from ghostpen.data.cleaning_pool import RawText, clean_documents
 from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, fix_splits, slugify
 from ghostpen.data.manifest import (
@@ -33,6 +33,7 @@ from ghostpen.data.manifest import (
     save_manifest,
     save_repeats,
 )
+from ghostpen.data.progress import Progress, ShowProgress, hide_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, document_key, save_sections
@@ -182,7 +183,11 @@ def _plan_data(
     # The author's texts come before the others', and test before val before train: the first one stays.
     order = {"test": 0, "val": 1, None: 2, "train": 2}
     ranks = {document_id(d): order[d.split] + 3 * side for side, group in enumerate((own, others)) for d in group}
-    unique = drop_repeats([section for group in sections for section in group], ranks=ranks)
+    with show_progress() as show:
+        unique = drop_repeats(
+            [section for group in sections for section in group], ranks=ranks, progress=show("comparing")
+        )
+    del sections
     dropped.update(repeat.rule for repeat in unique.repeats)
     kept_own, kept_others = (
         [s for s in unique.sections if (ranks[document_key(s)] > 2) is other] for other in (False, True)
@@ -199,7 +204,8 @@ def _plan_data(
     splits = dict(own_split.splits)
     if other_split is not None:
         splits |= {f"contrast_{split}": rows for split, rows in other_split.splits.items()}
-    _guard_train(splits, dropped)
+    with show_progress() as show:
+        _guard_train(splits, dropped, show)
     return _Plan(
         splits,
         own_split.within_document,
@@ -215,11 +221,11 @@ def _is_within(split: SplitSections | None) -> bool:
     return split is not None and split.within_document
 
 
-def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> None:
+def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str], show: Callable[[str], Progress]) -> None:
     """Take out of both train splits what a held-out split has: the control must not read the test either."""
     held_out = [section for split, rows in splits.items() if not split.endswith("train") for section in rows]
     for split in [split for split in splits if split.endswith("train")]:
-        guarded = drop_shared_paragraphs(splits[split], held_out)
+        guarded = drop_shared_paragraphs(splits[split], held_out, progress=show(f"checking {split}"))
         if not guarded.sections:
             raise DataError(f"{split}: nothing is left to train on: all of it is in val or test too; add other texts")
         splits[split] = guarded.sections
