@@ -1,13 +1,18 @@
 import hashlib
 import json
+import random
+import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.prepare import prepare_data
@@ -534,3 +539,37 @@ def test_prepare_row_that_is_put_first_moves_no_other_row(tmp_path: Path, make_p
             for split in AUTHOR_SPLITS
         }
     assert texts["before"] == texts["after"]
+
+
+def _collect_ngrams(sections: list[Section]) -> set[tuple[str, ...]]:
+    """Collect the 13-grams of each document with Python's own means: shares no code with ghostpen."""
+    documents: dict[str, list[str]] = {}
+    for section in sections:
+        documents.setdefault(section.document, []).extend(re.findall(r"\w+", section.text.lower()))
+    return {tuple(words[i : i + 13]) for words in documents.values() for i in range(len(words) - 12)}
+
+
+@settings(max_examples=40)
+@given(st.integers(3, 25), st.integers(0, 10**6))
+def test_prepare_letters_that_quote_each_other_leak_nothing_whatever_they_are(count: int, seed: int) -> None:
+    draw = random.Random(seed)
+    phrases = [" ".join(f"q{number}w{i}" for i in range(draw.randint(10, 30))) for number in range(8)]
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            own = [" ".join(f"n{number}p{p}w{i}" for i in range(draw.randint(5, 40))) for p in range(5)]
+            # Phrases within paragraphs, as paragraphs, and across two of them.
+            quoted = [f"{draw.choice(own)} {draw.choice(phrases)}", draw.choice(phrases).replace(" ", "\n\n", 1)]
+            texts = [*own, *draw.sample(quoted, draw.randint(0, 2))]
+            draw.shuffle(texts)
+            (Path(folder) / f"letter{number}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+        try:
+            prepare_data([folder], author="A", out=Path(folder) / "out", seed=seed)
+        except DataError as error:
+            assert "nothing is left to train on" in error.message
+            reject()
+        splits = {split: load_sections(Path(folder) / "out", split) for split in AUTHOR_SPLITS}
+    train = _collect_ngrams(splits["train"])
+    assert train
+    assert train.isdisjoint(_collect_ngrams(splits["val"]) | _collect_ngrams(splits["test"]))
+    documents = [{section.document for section in rows} for rows in splits.values()]
+    assert sum(map(len, documents)) == len(set().union(*documents))
