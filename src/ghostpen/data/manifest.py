@@ -4,17 +4,23 @@ Owns the format. Paths are not recorded, only the last part of each source's nam
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ghostpen.data.deduplication import Repeat
 from ghostpen.data.pairs import PAIR_FILES
 from ghostpen.data.sections import SPLITS
 from ghostpen.errors import DataError
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+REPEATS_NAME = "duplicates.jsonl"  # names documents, and so it stays on this machine
 
 
 class _Record(BaseModel):
@@ -59,7 +65,8 @@ class Inputs(_Record):
     """All that decides the output: equal inputs give equal bytes.
 
     texts_sha256 covers the documents as they were read, and so every option of reading and redaction, without
-    telling any. It is None for plain texts, of which the sources' fingerprints say as much.
+    telling any. It is None for plain texts, of which the sources' fingerprints say as much. typography is that of the
+    author's edition, or unified for all.
     """
 
     author: str
@@ -70,12 +77,14 @@ class Inputs(_Record):
     seed: int
     texts_sha256: str | None = None
     tokenizer: TokenizerRecord | None = None
+    typography: Literal["keep", "unified"] = "keep"
 
 
 class Manifest(_Record):
     """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files, `package_versions` what read the texts.
 
-    `dropped`, `repaired` and `masked` count by rule.
+    `newest_in_test`: the author's documents are dated, and the newest are the test. `dropped`, `repaired` and
+    `masked` count by rule.
     """
 
     format_version: int
@@ -83,6 +92,7 @@ class Manifest(_Record):
     inputs: Inputs
     within_document: bool
     contrast_within_document: bool
+    newest_in_test: bool = False
     splits: dict[str, SplitCounts]
     dropped: dict[str, int]
     repaired: dict[str, int] = Field(default_factory=dict)
@@ -143,13 +153,20 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
 
 
+def save_repeats(repeats: Iterable[Repeat], path: Path) -> None:
+    """Write what went for what, a row each."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(asdict(repeat), ensure_ascii=False) + "\n" for repeat in repeats)
+
+
 def compute_data_sha256(folder: Path) -> str:
     """Hash the names and contents of the splits that are there, in the order of SPLITS."""
     digest = hashlib.sha256()
     for split in SPLITS:
         path = folder / f"{split}.jsonl"
         if path.is_file():
-            digest.update(f"{split} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            with path.open("rb") as file:
+                digest.update(f"{split} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
