@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ghostpen.cli.front import SetOption, app, make_console, show_share
+from ghostpen.cli.front import SetOption, app, make_console, show_progress
 
 
 @app.command()
@@ -35,7 +35,7 @@ def brief(
 
     from ghostpen.data.briefing import brief_data
 
-    with show_share() as on_share:
+    with show_progress(in_bytes=False) as show:
         for briefed in brief_data(
             data,
             model=run_config.model,
@@ -43,6 +43,6 @@ def brief(
             share=share,
             max_words=words,
             seed=seed,
-            on_share=on_share,
+            show_progress=show,
         ):
             make_console().print(briefed.describe(), soft_wrap=True, markup=False)

@@ -110,25 +110,6 @@ def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progres
 
 
 @contextmanager
-def show_share() -> Iterator[Callable[[str, float], None]]:
-    """Show how much of a work is done on standard error, a bar for each title, at a terminal only."""
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = make_console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(title: str, share: float) -> None:
-            if title not in tasks:
-                tasks[title] = bars.add_task(title, total=1.0)
-            bars.update(tasks[title], completed=share)
-
-        yield show
-
-
-@contextmanager
 def describe_remote(model: str) -> Iterator[Path | None]:
     """Bring the description of a model in S3 into a temporary folder; any other model is read where it is."""
     from ghostpen.aws.s3 import S3_PREFIX, ObjectStore, download_description, make_client, parse_location

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -130,7 +129,7 @@ def brief_data(
     share: float,
     max_words: int,
     seed: int,
-    on_share: Callable[[str, float], None],
+    show_progress: Callable[[str], Callable[[int, int], None]],
 ) -> Iterator[Briefed]:
     """Load the base model and write the pairs of the author's training text, then of other authors' where it is.
 
@@ -161,8 +160,12 @@ def brief_data(
             share=share,
             max_words=max_words,
             seed=seed,
-            on_progress=partial(on_share, PAIR_FILES[kind, split]),
+            on_progress=_count_per_cent(show_progress(PAIR_FILES[kind, split])),
         )
+
+
+def _count_per_cent(progress: Callable[[int, int], None]) -> Callable[[float], None]:
+    return lambda share: progress(round(100 * share), 100)
 
 
 def make_writer(model: Any, tokenizer: Any) -> Writer:
