@@ -23,7 +23,8 @@ NGRAM_WORDS = 13
 """Source: the overlap rule of GPT-3 (Brown et al. 2020, appendix C): 13 words are shared only by copying."""
 
 _TABLE_FACTOR = 8  # places of the table for each n-gram
-_MOST_TABLE_BITS = 28  # 256 MB; with more n-grams it spares fewer searches
+_MOST_TABLE_BITS = 27  # 128 MB; with more n-grams it spares fewer searches
+_SLICE = 2**20  # n-grams at once
 
 
 @dataclass(frozen=True)
@@ -178,21 +179,29 @@ def take_paragraphs(section: Section, paragraphs: Sequence[str], mine: Sequence[
 class _NgramSet:
     """Hashes of n-grams, and whether others are among them."""
 
-    def __init__(self, hashes: "Hashes") -> None:
+    def __init__(self, parts: list["Hashes"]) -> None:
+        """Take the hashes over: the list is empty afterwards, so that they are not in memory twice."""
         import numpy as np
 
-        self._sorted = np.sort(hashes)
+        self._sorted = np.empty(sum(map(len, parts)), dtype=np.uint64)
+        end = len(self._sorted)
+        while parts:
+            part = parts.pop()
+            self._sorted[end - len(part) : end] = part
+            end -= len(part)
+        self._sorted.sort()
         # A look at one place of a table spares seven of eight the search, which is ten times as long.
-        bits = min(max(16, (_TABLE_FACTOR * len(hashes)).bit_length()), _MOST_TABLE_BITS)
+        bits = min(max(16, (_TABLE_FACTOR * len(self._sorted)).bit_length()), _MOST_TABLE_BITS)
         self._shift = np.uint64(64 - bits)
         self._table = np.zeros(2**bits, dtype=bool)
-        self._table[self._sorted >> self._shift] = True
+        for start in range(0, len(self._sorted), _SLICE):
+            self._table[self._sorted[start : start + _SLICE] >> self._shift] = True
 
     def find(self, hashes: "Hashes") -> "NDArray[np.intp]":
         """Return the places of those that are among them."""
         import numpy as np
 
-        places = np.flatnonzero(self._table[hashes >> self._shift])
+        places: NDArray[np.intp] = np.flatnonzero(self._table[hashes >> self._shift])
         if not len(places):
             return places
         wanted = hashes[places]
@@ -203,11 +212,11 @@ class _NgramSet:
 def _collect_ngrams(sections: Iterable[Section]) -> _NgramSet:
     import numpy as np
 
-    found = [np.empty(0, dtype=np.uint64)]
+    found: list[Hashes] = []
     for _, group in groupby(sections, key=document_key):
         words = [hash_words(read_words(section.text)) for section in group]
         found.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
-    return _NgramSet(np.concatenate(found))
+    return _NgramSet(found)
 
 
 def _find_shared(paragraphs: Sequence["Hashes"], forbidden: _NgramSet) -> set[int]:
