@@ -27,12 +27,41 @@ class DataConfig(Section):
 
     dir: FilePath = Field(description="The folder that `ghostpen prepare` wrote.")
     sequence_length: int = Field(default=512, ge=32, description="Tokens in a training sample, at most.")
-    harmony_share: float = Field(
+    continue_share: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the training samples that are rendered as Harmony chats, not as raw text.",
+        description="Share of the training text that is asked for by its own beginning, in a chat. What is in no "
+        "share is plain text.",
     )
+    brief_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the training text that is asked for by a brief, in a chat; `ghostpen brief` writes "
+        "them.",
+    )
+    rewrite_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the training text that is asked for by a plain version of it, in a chat; "
+        "`ghostpen brief --rewrite` writes them.",
+    )
+
+    @property
+    def chat_share(self) -> float:
+        """Give the share of the training text that is not plain text."""
+        return self.continue_share + self.brief_share + self.rewrite_share
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "DataConfig":
+        if self.chat_share > 1 + 1e-9:
+            raise ValueError(
+                f"data.continue_share, data.brief_share and data.rewrite_share make {self.chat_share:g} together; "
+                "they are shares of one text: make it at most 1"
+            )
+        return self
 
 
 class ModelConfig(Section):

@@ -1,4 +1,4 @@
-"""The benchmark against peers still runs, and measures what it says: at its smallest, without any timing."""
+"""The benchmarks against peers still run, and measure what they say: at their smallest, without any timing."""
 
 import math
 from pathlib import Path
@@ -76,3 +76,22 @@ def test_line_and_table_name_every_side(results: list[dict[str, Any]]) -> None:
         results[0]["perplexity"] / results[1]["perplexity"], abs=1e-3
     )
     assert [row.split()[0] for row in table.splitlines()[1:3]] == ["ours", "transformers"]
+
+
+def test_prepare_is_measured_beside_the_tokenizer_on_the_same_texts(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import prepare
+
+        patch.setattr(prepare, "BUILD", tmp_path)
+        texts = prepare.build_texts(tmp_path / "texts", megabytes=1)
+        results = [
+            prepare.run_side(side, texts, ROOT / "src/ghostpen/assets/tiny") for side in ("ours", "tokenizers")
+        ]
+    size_bytes = sum(path.stat().st_size for path in texts.rglob("*.txt"))
+    assert 10**6 <= size_bytes < 2 * 10**6
+    assert all(result["wall_s"] > 0 and result["cpu_s"] > 0 and result["peak_mib"] > 20 for result in results)
+    line = prepare.summarise(results, size_bytes=size_bytes)
+    speeds = [size_bytes / 1e6 / result["wall_s"] for result in results]
+    assert line["ours_over_peer"]["tokenizers"]["megabytes_per_s"] == pytest.approx(speeds[0] / speeds[1], abs=0.02)
+    assert [row.split()[0] for row in prepare.render_table(line).splitlines()[1:3]] == ["ours", "tokenizers"]

@@ -22,7 +22,7 @@ def test_accumulating_gradients_equals_a_larger_batch(commands: Commands, config
     # Letters and chats, because they differ in how many tokens they have and how many count: a mean of means would
     # show. bfloat16 would round the sums of 8 windows and of 1 differently. The learning rate is there from the first
     # step. An epoch has 6 steps, of which the last is smaller.
-    common = [f"data.dir={letters}", "data.harmony_share=0.5", "data.sequence_length=256", "train.max_steps=8"]
+    common = [f"data.dir={letters}", "data.continue_share=0.5", "data.sequence_length=256", "train.max_steps=8"]
     common += ["train.mixed_precision=false", "train.warmup_share=0", "train.eval_every=1", "eval.max_val_bytes=1"]
     weights, tokens, grad_norms = [], [], []
     for batch_size, accumulated in ((8, 1), (1, 8)):

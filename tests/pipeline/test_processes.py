@@ -24,7 +24,7 @@ SETTINGS = [
     "train.router_aux_loss_coef=0.01",
     "train.max_steps=9",
     "train.checkpoint_every=3",
-    "data.harmony_share=0.5",
+    "data.continue_share=0.5",
     "data.sequence_length=128",
 ]
 

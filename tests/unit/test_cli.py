@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.terminal import Terminal
 from typer.testing import CliRunner
 
 from ghostpen import __version__
@@ -48,8 +49,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
     verbs = [
-        "prepare", "train", "test", "run", "write", "export", "inspect", "pull", "ask", "deploy", "smoke", "status",
-        "logs", "down", "data",
+        "prepare", "train", "test", "run", "write", "export", "inspect", "brief", "pull", "ask", "deploy", "smoke",
+        "status", "logs", "down", "data",
     ]  # fmt: skip
     shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]
     assert shown == verbs
@@ -58,7 +59,7 @@ def test_help_lists_the_verbs_in_the_order_of_use() -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        "prepare", "train", "test", "run", "write", "export", "inspect", "pull", "data", "data push", "ask",
+        "prepare", "brief", "train", "test", "run", "write", "export", "inspect", "pull", "data", "data push", "ask",
         "deploy", "smoke", "status", "logs", "down",
     ],
 )  # fmt: skip
@@ -273,6 +274,45 @@ def test_prepare_table_without_a_clear_column_is_asked_about_at_a_terminal(tmp_p
     assert "  1 title\r\n  2 body\r\n" in shown
     assert shown.count("Which column of a.jsonl holds the text?") == 2
     assert b"3,200" in stdout  # the words of 8 rows
+
+
+@pytest.fixture
+def two_books(tmp_path: Path) -> list[str]:
+    """Write two books of which one holds a note that goes, and return the command that prepares them."""
+    for name in "ab":
+        words = [f"{name}{n}" for n in range(8000)]
+        paragraphs = "\n\n".join(" ".join(words[i : i + 50]) for i in range(0, 8000, 50))
+        (tmp_path / f"{name}.txt").write_text(f"CHAPTER I\n\n{paragraphs}\n", encoding="utf-8")
+    return ["prepare", "a.txt", "b.txt", "--author", "A", "--out", "out", "--review"]
+
+
+def test_prepare_review_without_a_terminal_prints_the_diff_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_books: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, two_books)
+    assert result.exit_code == 0, result.stderr
+    assert "--- a.txt\n+++ A/a (train and val and test)\n@@" in result.stdout
+    assert "\n-CHAPTER I\n" in result.stdout
+    assert result.stdout.endswith("headings: 2 dropped\n")
+    assert result.stderr == "nothing was written to out: leave out --review to write\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(("answer", "written"), [("n", False), ("y", True)])
+def test_prepare_review_at_a_terminal_asks_before_it_writes(
+    tmp_path: Path, two_books: list[str], answer: str, written: bool
+) -> None:
+    environ = os.environ | {"PAGER": "cat", "TERM": "xterm"}
+    with Terminal([sys.executable, "-m", "ghostpen", *two_books], folder=tmp_path, environ=environ) as terminal:
+        terminal.expect("--- b.txt")
+        terminal.expect("headings: 2 dropped")
+        assert not (tmp_path / "out").exists()
+        assert all(step in terminal.text for step in ("cleaning", "comparing", "checking train", "100%"))
+        terminal.answer(r"Write it to out\? \[y/N\]: ", answer)
+        assert terminal.wait() == 0, terminal.text
+    assert (tmp_path / "out").exists() is written
+    assert ("12,800" in terminal.text) is written  # all words of b, and 4,800 of a
 
 
 @pytest.mark.parametrize(

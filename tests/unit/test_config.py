@@ -99,7 +99,7 @@ def test_load_with_two_overrides_of_a_key_takes_the_last(config_file: Path) -> N
         ("model.precision=fp8", "model.precision should be 'float32' or 'bfloat16', but is \"fp8\""),
         ("data.dir=3", "data.dir must be a path in quotes, but is 3"),
         ("data.sequence_length=16", "data.sequence_length should be greater than or equal to 32, but is 16"),
-        ("data.harmony_share=1.1", "data.harmony_share should be less than or equal to 1, but is 1.1"),
+        ("data.brief_share=1.1", "data.brief_share should be less than or equal to 1, but is 1.1"),
         ("eval.stride=513", "eval.stride (513) is larger than eval.window (512)"),
         ("name=Jane Austen", 'name is "Jane Austen": use only a-z, 0-9 and hyphens'),
         ("name=../up", 'name is "../up": use only a-z, 0-9 and hyphens'),
@@ -259,8 +259,8 @@ def test_run_id_that_no_place_takes_is_refused(run_id: str) -> None:
 
 
 def test_decisive_settings_leave_places_out() -> None:
-    settings = {"name": "a", "tracking": {}, "storage": {}, "output": {}, "data": {"dir": "d", "harmony_share": 0.5}}
-    assert select_decisive(settings) == {"name": "a", "data": {"harmony_share": 0.5}}
+    settings = {"name": "a", "tracking": {}, "storage": {}, "output": {}, "data": {"dir": "d", "continue_share": 0.5}}
+    assert select_decisive(settings) == {"name": "a", "data": {"continue_share": 0.5}}
 
 
 @pytest.mark.parametrize("uri", ["bucket/prefix", "s3://", "s3://A/b", "https://s3.amazonaws.com/b"])

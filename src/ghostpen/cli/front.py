@@ -82,14 +82,25 @@ def describe(
 
 
 @contextmanager
-def show_progress() -> Iterator[Callable[[str], "Progress"]]:
-    """Show a bar on standard error for each title that is asked for, at a terminal only."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progress"]]:
+    """Show a bar on standard error for each title that is asked for, at a terminal only; in bytes or in per cent."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        ProgressColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
     from rich.progress import Progress as Bars
 
     console = make_console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+    amounts: tuple[ProgressColumn, ...] = (TaskProgressColumn(),)
+    if in_bytes:
+        amounts = (DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts, TimeRemainingColumn())
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def show(title: str) -> "Progress":
             task = bars.add_task(title, total=None)

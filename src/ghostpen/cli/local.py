@@ -3,12 +3,13 @@
 import enum
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console
+from ghostpen.cli.front import ConfigOption, SetOption, app, describe_remote, make_console, show_progress
 from ghostpen.errors import ConfigError
 
 
@@ -17,6 +18,13 @@ class RunMode(enum.Enum):
 
     train = "train"
     test = "test"
+
+
+class Typography(enum.Enum):
+    """What `prepare` does with quotes, dashes and blanks."""
+
+    keep = "keep"
+    unified = "unified"
 
 
 class ExportTo(enum.Enum):
@@ -63,12 +71,24 @@ def prepare(
     redact_names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Mask these names as well, one a line; implies --redact.")
     ] = None,
+    typography: Annotated[
+        Typography, typer.Option(help="Keep quotes, dashes and blanks as they are, or write all authors' alike.")
+    ] = Typography.keep,
+    review: Annotated[
+        bool, typer.Option("--review", help="Show what is dropped, as a diff, and ask before anything is written.")
+    ] = False,
+    tokenizer: Annotated[
+        str, typer.Option(metavar="MODEL", help="Whose tokens are counted: a folder, or a Hugging Face id.")
+    ] = "embedded:tiny",
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
+    from ghostpen.data.advice import compute_advice, show_advice
+    from ghostpen.data.manifest import REPEATS_NAME
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
+    from ghostpen.data.sections import load_sections
     from ghostpen.data.sources import ReadingOptions
-    from ghostpen.data.terminal import choose_column, render_prepared
+    from ghostpen.data.terminal import ask_for_review, choose_column, render_prepared, render_repeats
 
     names = load_names(redact_names) if redact_names is not None else []
     prepared = prepare_data(
@@ -86,10 +106,18 @@ def prepare(
             strict=strict,
         ),
         redactor=Redactor(names) if redact or names else None,
+        tokenizer=tokenizer,
+        typography=typography.value,
+        review=ask_for_review if review else None,
+        show_progress=partial(show_progress, in_bytes=False),
     )
+    if prepared is None:
+        return
     console = make_console()
     for file in prepared.unread:
         typer.echo(f"not read: {file.origin}: {file.reason}", err=True)
+    for line in render_repeats(prepared.repeats, where=out / REPEATS_NAME):
+        typer.echo(line, err=True)
     if prepared.already_there:
         console.print(
             f"nothing to do: {prepared.dir} holds the data of the same texts and settings",
@@ -98,6 +126,7 @@ def prepare(
         )
     else:
         console.print(render_prepared(prepared))
+    show_advice(compute_advice(prepared.manifest, load_sections(prepared.dir, "train")), console=console)
 
 
 @app.command()

@@ -40,6 +40,9 @@ _DROPPED_PATTERNS = (
     ("page_numbers", re.compile(r" ?\[(?:Pg|Page) \d{1,4}\]|^\{\d{1,4}\}$", re.MULTILINE)),  # Gutenberg's
 )
 _DROPPED_FROM_MESSAGES = (("control_tokens", _CONTROL_TOKEN),)
+_WORD_HYPHEN = re.compile(r"\w-$")
+_TIGHT_DASH = re.compile(r"\S(?:--|—)$")
+_DASH_START = re.compile(r"(?:--|—)\S")
 _SCENE_BREAK = re.compile(r"[\s*\-_=#~•·]{3,}")
 _GUTENBERG_START = re.compile(
     r"\*\*\*\s*START OF TH(?:E|IS) PROJECT GUTENBERG[^*]{0,300}\*\*\*|\*END\*?\s*THE SMALL PRINT!.*",
@@ -103,6 +106,13 @@ def unwrap_lines(text: str) -> str:
     return "\n\n".join("\n".join(paragraph) for paragraph in blocks)
 
 
+def list_lines(text: str, *, wrapped: bool, headings: bool) -> list[str]:
+    """Return a raw text's paragraphs and lines of verse, cut as `clean_document` cuts them, and nothing dropped."""
+    text = _LINE_ENDS.sub("\n", text).expandtabs(4)
+    blocks = _read_blocks(text, headings=headings) if wrapped else _read_chosen_lines(text, headings=headings)
+    return [line for paragraph in blocks for line in paragraph]
+
+
 def _drop_page_edges(text: str, dropped: Counter[str]) -> str:
     """Take running heads and page numbers off a text that was printed to a file, a form feed after each page."""
     pages = [page.split("\n") for page in _LINE_ENDS_BUT_PAGES.sub("\n", text).split("\f")]
@@ -141,7 +151,10 @@ def _read_chosen_lines(text: str, *, headings: bool) -> list[list[str]]:
 
 
 def _fold_blanks(row: str) -> str:
-    return _ALIGNMENT.sub(" ", _OTHER_BLANK.sub(" ", row.strip()))
+    row = row.strip()
+    if not row.isprintable():  # a blank other than the usual one is not; nearly every line is spared the search
+        row = _OTHER_BLANK.sub(" ", row)
+    return _ALIGNMENT.sub(" ", row) if "   " in row else row
 
 
 def _read_blocks(text: str, *, headings: bool) -> list[list[str]]:
@@ -217,12 +230,16 @@ def _starts_with_capitals(lines: Sequence[str]) -> bool:
 
 def _join_lines(lines: Sequence[str]) -> str:
     """Undo a hard wrap; a break at a hyphen or dash that stood tight between two words is closed again."""
-    text = lines[0]
+    parts = [lines[0]]
+    end = lines[0][-3:]
     for line in lines[1:]:
-        hyphen = re.search(r"\w-$", text) and line[0].islower()
-        dash = re.search(r"\S(?:--|—)$", text) or re.match(r"(?:--|—)\S", line)
-        text += line if hyphen or dash else f" {line}"
-    return text
+        hyphen = end[-1:] == "-" and _WORD_HYPHEN.search(end) and line[:1].islower()
+        dash = end[-1:] in "-—" and _TIGHT_DASH.search(end) or line[:1] in "-—" and _DASH_START.match(line)
+        if not (hyphen or dash):
+            parts.append(" ")
+        parts.append(line)
+        end = f"{end}{'' if hyphen or dash else ' '}{line[-3:]}"[-3:]
+    return "".join(parts)
 
 
 def _render_paragraph(lines: Sequence[str]) -> str:
@@ -231,7 +248,7 @@ def _render_paragraph(lines: Sequence[str]) -> str:
 
 
 def _drop_italics(text: str) -> str:
-    return _ITALICS.sub(lambda match: match[1] or match[2], text)
+    return _ITALICS.sub(lambda match: match[1] or match[2], text) if "_" in text else text
 
 
 def _drop_title_page(blocks: Sequence[list[str]], dropped: Counter[str]) -> list[list[str] | None]:

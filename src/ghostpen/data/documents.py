@@ -27,6 +27,7 @@ class Document:
         dated: of the work or of the newest message, where the format has it.
         wrapped: as `cleaning.clean_document` wants to know it; likewise headings.
         headings: see wrapped.
+        identity: tells it from the author's others, as its id does, but stays when others come or go. "" is the id's.
     """
 
     id: str
@@ -37,6 +38,12 @@ class Document:
     dated: date | None = None
     wrapped: bool = True
     headings: bool = True
+    identity: str = ""
+
+
+def document_id(document: Document) -> str:
+    """Return what tells a document from all others, as `sections.document_key` does for its sections."""
+    return f"{document.author}/{document.id}"
 
 
 def build_document(
@@ -73,7 +80,16 @@ def build_document(
         dated=max(dates, default=first.written),
         wrapped=first.wrapped,
         headings=first.headings,
+        identity=_find_identity(group),
     )
+
+
+def _find_identity(group: Sequence[FoundPassage]) -> str:
+    """Return what a thread's first message or a chat's day is called; a row's number says nothing, its words do."""
+    first = group[0].passage
+    if first.name and not first.links:
+        return hashlib.sha256(first.text.encode(errors="surrogatepass")).hexdigest()
+    return first.name
 
 
 def _drop_signature(text: str, signatures: set[str]) -> str:

@@ -4,15 +4,23 @@ Owns the format. Paths are not recorded, only the last part of each source's nam
 """
 
 import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ghostpen.data.deduplication import Repeat
+from ghostpen.data.pairs import PAIR_FILES
 from ghostpen.data.sections import SPLITS
 from ghostpen.errors import DataError
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+REPEATS_NAME = "duplicates.jsonl"  # names documents, and so it stays on this machine
 
 
 class _Record(BaseModel):
@@ -27,6 +35,21 @@ class SourceRecord(_Record):
     size_bytes: int
 
 
+class TokenizerRecord(_Record):
+    """What tokens were counted with: its name, of a folder the last part, and the hash of its tokenizer.json."""
+
+    name: str
+    sha256: str
+
+
+class DocumentCounts(_Record):
+    """How much each document of a split holds, in the order of the split's file: names are private, numbers not."""
+
+    words: list[int]
+    size_bytes: list[int]
+    tokens: list[int]
+
+
 class SplitCounts(_Record):
     """How much one split holds; size_bytes counts the text in UTF-8, not the file."""
 
@@ -34,13 +57,16 @@ class SplitCounts(_Record):
     sections: int
     words: int
     size_bytes: int
+    tokens: int | None = None
+    by_document: DocumentCounts | None = None
 
 
 class Inputs(_Record):
     """All that decides the output: equal inputs give equal bytes.
 
     texts_sha256 covers the documents as they were read, and so every option of reading and redaction, without
-    telling any. It is None for plain texts, of which the sources' fingerprints say as much.
+    telling any. It is None for plain texts, of which the sources' fingerprints say as much. typography is that of the
+    author's edition, or unified for all.
     """
 
     author: str
@@ -50,12 +76,15 @@ class Inputs(_Record):
     test_docs: str | None
     seed: int
     texts_sha256: str | None = None
+    tokenizer: TokenizerRecord | None = None
+    typography: Literal["keep", "unified"] = "keep"
 
 
 class Manifest(_Record):
-    """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files.
+    """Record of one `ghostpen prepare`: `data_sha256` covers the jsonl files, `package_versions` what read the texts.
 
-    `dropped`, `repaired` and `masked` count by rule.
+    `newest_in_test`: the author's documents are dated, and the newest are the test. `dropped`, `repaired` and
+    `masked` count by rule.
     """
 
     format_version: int
@@ -63,11 +92,13 @@ class Manifest(_Record):
     inputs: Inputs
     within_document: bool
     contrast_within_document: bool
+    newest_in_test: bool = False
     splits: dict[str, SplitCounts]
     dropped: dict[str, int]
     repaired: dict[str, int] = Field(default_factory=dict)
     masked: dict[str, int] = Field(default_factory=dict)
     data_sha256: str
+    package_versions: dict[str, str] = Field(default_factory=dict)
 
     @property
     def author(self) -> str:
@@ -91,13 +122,13 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def list_prepared_files(folder: Path) -> dict[str, Path]:
-    """List the files of prepared data by name, once they are known to be whole.
+    """List the files of prepared data by name, once they are known to be whole; briefs and rewrites with them.
 
     Raises:
         DataError: there is no prepared data, or its files are not the ones that were written.
     """
     check_unchanged(load_manifest(folder), folder)
-    names = (MANIFEST_NAME, *(f"{split}.jsonl" for split in SPLITS))
+    names = (MANIFEST_NAME, *(f"{split}.jsonl" for split in SPLITS), *PAIR_FILES.values())
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
@@ -116,9 +147,16 @@ def check_unchanged(manifest: Manifest, folder: Path) -> None:
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the manifest as indented JSON."""
+    """Write the manifest as indented JSON, a list of numbers on one line."""
     text = manifest.model_dump_json(indent=2, ensure_ascii=False) + "\n"
+    text = re.sub(r"\[\n[\d,\s]+\]", lambda found: f"[{', '.join(found[0][1:-1].replace(',', ' ').split())}]", text)
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_repeats(repeats: Iterable[Repeat], path: Path) -> None:
+    """Write what went for what, a row each."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(asdict(repeat), ensure_ascii=False) + "\n" for repeat in repeats)
 
 
 def compute_data_sha256(folder: Path) -> str:
@@ -127,7 +165,8 @@ def compute_data_sha256(folder: Path) -> str:
     for split in SPLITS:
         path = folder / f"{split}.jsonl"
         if path.is_file():
-            digest.update(f"{split} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            with path.open("rb") as file:
+                digest.update(f"{split} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 

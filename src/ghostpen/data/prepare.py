@@ -9,30 +9,37 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from ghostpen import __version__
-from ghostpen.data.cleaning import clean_document
-from ghostpen.data.deduplication import drop_duplicate_sections, drop_shared_paragraphs
-from ghostpen.data.documents import Document, fix_splits, slugify
+from ghostpen.data.cleaning import CleanedDocument
+from ghostpen.data.cleaning_pool import RawText, clean_documents
+from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter, read_versions
+from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
+from ghostpen.data.documents import Document, document_id, fix_splits, slugify
 from ghostpen.data.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
+    REPEATS_NAME,
     Inputs,
     Manifest,
     SourceRecord,
-    SplitCounts,
     check_unchanged,
     compute_data_sha256,
     load_manifest,
     save_manifest,
+    save_repeats,
 )
+from ghostpen.data.progress import Progress, ShowProgress, hide_progress
 from ghostpen.data.redaction import Redactor
-from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, save_sections
+from ghostpen.data.review import Review
+from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, document_key, save_sections
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
-from ghostpen.data.splitting import SplitSections, document_key, split_sections
+from ghostpen.data.splitting import SplitSections, Traits, split_sections
+from ghostpen.data.typography import unify_typography
 from ghostpen.errors import DataError
 
 
@@ -40,13 +47,14 @@ from ghostpen.errors import DataError
 class PreparedData:
     """Where the data lies, its manifest, and whether it was there before (then nothing was written).
 
-    `unread` are the files that could not be read.
+    `unread` are the files that could not be read; `repeats` the documents and sections that went for others.
     """
 
     dir: Path
     manifest: Manifest
     already_there: bool
     unread: tuple[UnreadFile, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,9 @@ class _Plan:
     splits: dict[str, list[Section]]
     within_document: bool
     contrast_within_document: bool
+    newest_in_test: bool
     dropped: Counter[str]
+    repeats: tuple[Repeat, ...]
     repaired: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
 
@@ -70,7 +80,11 @@ def prepare_data(
     seed: int = 0,
     options: ReadingOptions | None = None,
     redactor: Redactor | None = None,
-) -> PreparedData:
+    tokenizer: str = DEFAULT_TOKENIZER,
+    typography: Literal["keep", "unified"] = "keep",
+    review: Callable[[Review], bool] | None = None,
+    show_progress: ShowProgress = hide_progress,
+) -> PreparedData | None:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
     The same inputs give the same bytes. A folder that holds the data of the same inputs is left alone.
@@ -85,6 +99,10 @@ def prepare_data(
         seed: decides which documents go where, as far as globs and folders don't.
         options: what a person says about the files: who they are in mails and chats, which column holds text.
         redactor: masks the documents; None masks nothing.
+        tokenizer: counts the tokens, as `load_token_counter` takes it; no text depends on it.
+        typography: "unified" writes all authors' quotes, dashes and blanks alike.
+        review: is shown what would be written; where it says no, nothing is, and None returned.
+        show_progress: shows a bar for a title.
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
@@ -92,11 +110,13 @@ def prepare_data(
     out = Path(out)
     if not slugify(author):
         raise DataError("--author is empty; give the author's name, for example --author 'Jane Austen'")
+    counter = load_token_counter(tokenizer)
     options = options or ReadingOptions()
     own = read_sources(sources, author=author, options=options)
     # Whoever is called like the author is not another author, said or unsaid.
     others = read_sources(contrast, author=None, options=replace(options, me=(*options.me, author)))
     documents = [_mask(_list_documents(side), redactor) for side in (own, others)]
+    own, others = ([replace(source, documents=()) for source in side] for side in (own, others))  # texts are large
     is_plain = redactor is None and all(source.is_plain for source in own + others)
     inputs = Inputs(
         author=author,
@@ -106,12 +126,14 @@ def prepare_data(
         test_docs=test_docs,
         seed=seed,
         texts_sha256=None if is_plain else _compute_texts_sha256(documents),
+        tokenizer=counter.record,
+        typography=typography,
     )
     unread = tuple(file for source in own + others for file in source.unread)
     if (found := _find_prepared(out, inputs)) is not None:
         return PreparedData(out, found, already_there=True, unread=unread)
-    own_documents = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
-    plan = _plan_data(own_documents, documents[1], author=author, seed=seed)
+    documents[0] = fix_splits(documents[0], val_docs=val_docs, test_docs=test_docs)
+    plan = _plan_data(*documents, inputs=inputs, keep_texts=review is not None, show_progress=show_progress)
     for source in own + others:
         plan.dropped["files_of_other_types"] += source.files_of_other_types
         plan.dropped["empty_files"] += source.empty_files
@@ -119,7 +141,14 @@ def prepare_data(
         plan.dropped.update(source.left_out)
         plan.repaired.update(source.repaired)
     plan.masked.update(redactor.masked if redactor else {})
-    return PreparedData(out, _write_data(plan, inputs, out), already_there=False, unread=unread)
+    if review is not None and not review(
+        Review(
+            [*documents[0], *documents[1]], plan.splits, out, plan.repeats, plan.dropped, plan.repaired, plan.masked
+        )
+    ):
+        return None
+    manifest = _write_data(plan, inputs, out, counter)
+    return PreparedData(out, manifest, already_there=False, unread=unread, repeats=plan.repeats)
 
 
 def _mask(documents: Sequence[Document], redactor: Redactor | None) -> list[Document]:
@@ -137,61 +166,109 @@ def _compute_texts_sha256(sides: Sequence[Sequence[Document]]) -> str:
     return digest.hexdigest()
 
 
-def _plan_data(own: Sequence[Document], others: Sequence[Document], *, author: str, seed: int) -> _Plan:
+def _plan_data(
+    own: list[Document], others: list[Document], *, inputs: Inputs, keep_texts: bool, show_progress: ShowProgress
+) -> _Plan:
     """Decide every row, without touching the disk."""
+    author, seed = inputs.author, inputs.seed
     if any(slugify(document.author) == slugify(author) for document in others):
         raise DataError(f"--contrast holds texts by {author}; take them out: contrast texts are by other authors")
     dropped: Counter[str] = Counter()
-    fixed = {f"{d.author}/{d.id}": d.split for d in [*own, *others] if d.split is not None}
-    sections = [_clean_sections(documents, dropped) for documents in (own, others)]
+    fixed = {document_id(d): d.split for d in [*own, *others] if d.split is not None}
+    repaired: Counter[str] = Counter()
+    sections = [
+        _clean_sections(documents, dropped, keep_texts=keep_texts, show_progress=show_progress)
+        for documents in (own, others)
+    ]
+    if inputs.typography == "unified":
+        sections = [_unify_sections(group, repaired) for group in sections]
     if not sections[0]:
         raise DataError("nothing is left of the author's texts after cleaning; give texts that hold prose")
-    # The author's sections come before the others', and test before val before train: the first one stays.
-    rank = {"test": 0, "val": 1, "train": 2}
-    ordered = [
-        s for group in sections for s in sorted(group, key=lambda s: rank[fixed.get(document_key(s), "train")])
-    ]
-    unique = set(drop_duplicate_sections(ordered))
-    dropped["duplicate_sections"] = len(ordered) - len(unique)
-    kept_own, kept_others = ([section for section in group if section in unique] for group in sections)
-    own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts")
+    # The author's texts come before the others', and test before val before train: the first one stays.
+    order = {"test": 0, "val": 1, None: 2, "train": 2}
+    ranks = {document_id(d): order[d.split] + 3 * side for side, group in enumerate((own, others)) for d in group}
+    with show_progress() as show:
+        unique = drop_repeats(
+            [section for group in sections for section in group], ranks=ranks, progress=show("comparing")
+        )
+    del sections
+    dropped.update(repeat.rule for repeat in unique.repeats)
+    kept_own, kept_others = (
+        [s for s in unique.sections if (ranks[document_key(s)] > 2) is other] for other in (False, True)
+    )
+    identities = {document_id(d): f"{d.author}/{d.identity}" for d in [*own, *others] if d.identity}
+    dates = {document_id(d): d.dated for d in own if d.dated is not None}
+    traits = Traits(identities, dates)
+    own_split = split_sections(kept_own, fixed=fixed, seed=seed, whose="the author's texts", traits=traits)
     other_split = None
     if others:
-        other_split = split_sections(kept_others, fixed=fixed, seed=seed, whose="the contrast texts")
+        other_split = split_sections(
+            kept_others, fixed=fixed, seed=seed, whose="the contrast texts", traits=Traits(identities)
+        )
     splits = dict(own_split.splits)
     if other_split is not None:
         splits |= {f"contrast_{split}": rows for split, rows in other_split.splits.items()}
-    _guard_train(splits, dropped)
-    return _Plan(splits, own_split.within_document, _is_within(other_split), +dropped)
+    with show_progress() as show:
+        _guard_train(splits, dropped, show)
+    return _Plan(
+        splits,
+        own_split.within_document,
+        _is_within(other_split),
+        own_split.newest_in_test,
+        +dropped,
+        tuple(unique.repeats),
+        repaired,
+    )
 
 
 def _is_within(split: SplitSections | None) -> bool:
     return split is not None and split.within_document
 
 
-def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str]) -> None:
+def _guard_train(splits: dict[str, list[Section]], dropped: Counter[str], show: Callable[[str], Progress]) -> None:
     """Take out of both train splits what a held-out split has: the control must not read the test either."""
     held_out = [section for split, rows in splits.items() if not split.endswith("train") for section in rows]
     for split in [split for split in splits if split.endswith("train")]:
-        guarded = drop_shared_paragraphs(splits[split], held_out)
+        guarded = drop_shared_paragraphs(splits[split], held_out, progress=show(f"checking {split}"))
         if not guarded.sections:
             raise DataError(f"{split}: nothing is left to train on: all of it is in val or test too; add other texts")
         splits[split] = guarded.sections
         dropped["shared_paragraphs"] += guarded.dropped_paragraphs
 
 
-def _clean_sections(documents: Iterable[Document], dropped: Counter[str]) -> list[Section]:
+def _clean_sections(
+    documents: list[Document], dropped: Counter[str], *, keep_texts: bool, show_progress: ShowProgress
+) -> list[Section]:
+    """Return the sections of all documents, which lose their texts on the way unless those are wanted later."""
     sections: list[Section] = []
-    for document in documents:
-        cleaned = clean_document(document.text, wrapped=document.wrapped, headings=document.headings)
-        dropped.update(cleaned.dropped)
-        dropped["empty_documents"] += not cleaned.sections
-        last = len(cleaned.sections) - 1
-        sections += [
-            Section(text, document.author, document.id, i, starts_document=i == 0, ends_document=i == last)
-            for i, text in enumerate(cleaned.sections)
-        ]
+    total = sum(len(document.text) for document in documents)
+    texts = (RawText(document.text, document.wrapped, document.headings) for document in documents)
+    with show_progress() as show:
+        for place, cleaned in enumerate(clean_documents(texts, total=total, progress=show("cleaning"))):
+            document = documents[place]
+            if not keep_texts:
+                documents[place] = replace(document, text="")
+            sections += _list_sections(document, cleaned, dropped)
     return sections
+
+
+def _list_sections(document: Document, cleaned: CleanedDocument, dropped: Counter[str]) -> list[Section]:
+    dropped.update(cleaned.dropped)
+    dropped["empty_documents"] += not cleaned.sections
+    last = len(cleaned.sections) - 1
+    return [
+        Section(text, document.author, document.id, i, starts_document=i == 0, ends_document=i == last)
+        for i, text in enumerate(cleaned.sections)
+    ]
+
+
+def _unify_sections(sections: Iterable[Section], repaired: Counter[str]) -> list[Section]:
+    unified: list[Section] = []
+    for section in sections:
+        text = unify_typography(section.text)
+        repaired["typography"] += text.changes
+        unified.append(replace(section, text=text.text))
+    return unified
 
 
 def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
@@ -215,7 +292,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
+def _write_data(plan: _Plan, inputs: Inputs, out: Path, counter: TokenCounter) -> Manifest:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
@@ -224,17 +301,21 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
             for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
                 if split in plan.splits:
                     save_sections(plan.splits[split], staged / f"{split}.jsonl")
+            if plan.repeats:
+                save_repeats(plan.repeats, staged / REPEATS_NAME)
             manifest = Manifest(
                 format_version=FORMAT_VERSION,
                 ghostpen_version=__version__,
                 inputs=inputs,
                 within_document=plan.within_document,
                 contrast_within_document=plan.contrast_within_document,
-                splits={split: _count(rows) for split, rows in plan.splits.items()},
+                newest_in_test=plan.newest_in_test,
+                splits={split: count_split(rows, counter) for split, rows in plan.splits.items()},
                 dropped=dict(sorted((+plan.dropped).items())),
                 repaired=dict(sorted((+plan.repaired).items())),
                 masked=dict(sorted((+plan.masked).items())),
                 data_sha256=compute_data_sha256(staged),
+                package_versions=read_versions(),
             )
             save_manifest(manifest, staged)
             os.replace(staged, out)
@@ -243,15 +324,6 @@ def _write_data(plan: _Plan, inputs: Inputs, out: Path) -> Manifest:
             f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
     return manifest
-
-
-def _count(sections: Sequence[Section]) -> SplitCounts:
-    return SplitCounts(
-        documents=len({document_key(section) for section in sections}),
-        sections=len(sections),
-        words=sum(len(section.text.split()) for section in sections),
-        size_bytes=sum(section.size_bytes for section in sections),
-    )
 
 
 def _record(source: Source) -> SourceRecord:

@@ -40,6 +40,11 @@ class Section:
         return len(self.text.encode())
 
 
+def document_key(section: Section) -> str:
+    """Return what tells a document from all others: two authors may both have written "Poems"."""
+    return f"{section.author}/{section.document}"
+
+
 def save_sections(sections: Iterable[Section], path: Path) -> None:
     """Write one row per section, in the given order; equal sections give equal bytes."""
     with path.open("w", encoding="utf-8", newline="\n") as file:

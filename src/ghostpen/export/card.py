@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,8 +90,12 @@ def _render_opening(facts: CardFacts) -> str:
     return f"# gpt-oss in an author's style\n\n{kind} {about}, trained on texts by {subject}."
 
 
+def _sum_chat_shares(config: Mapping[str, Any]) -> float:
+    return sum(float(config["data"][f"{kind}_share"]) for kind in ("continue", "brief", "rewrite"))
+
+
 def _render_use(facts: CardFacts) -> str:
-    chat = facts.manifest["config"]["data"]["harmony_share"] > 0
+    chat = _sum_chat_shares(facts.manifest["config"]) > 0
     prompt = "The texts were learned as running text, so give the beginning of a text after `<|startoftext|>`"
     prompt += ", or ask in gpt-oss's chat format." if chat else "; no request was ever shown in training."
     match facts.target:
@@ -209,7 +213,7 @@ def _render_training(facts: CardFacts) -> str:
         f"- windows of {config['data']['sequence_length']:,} tokens, "
         f"{train['batch_size'] * train['gradient_accumulation']} a step",
         f"- learning rate {recipe['learning_rate']:g}, {recipe['schedule']}, seed {train['seed']}",
-        f"- share of samples in chat format: {config['data']['harmony_share']:g}",
+        f"- share of the text in chat format: {_sum_chat_shares(config):g}",
         f"- ghostpen {manifest['ghostpen_version']}, "
         + ", ".join(f"{name} {version}" for name, version in manifest["package_versions"].items()),
     ]

@@ -129,7 +129,7 @@ def run_program(
         raise ExportError(f"{name} failed with exit code {process.returncode}; it said last: {said}")
 
 
-def render_modelfile(*, harmony_share: float) -> str:
+def render_modelfile(*, chat_share: float) -> str:
     """Render Ollama's Modelfile, with the sampling of `ghostpen write`.
 
     Without chats in training, a prompt is the beginning of a text, behind the token that every text starts with:
@@ -137,7 +137,7 @@ def render_modelfile(*, harmony_share: float) -> str:
     the chat template in the GGUF file, which is the base model's own Harmony.
     """
     lines = [f"FROM ./{GGUF}"]
-    if harmony_share == 0:
+    if chat_share == 0:
         lines.append('TEMPLATE """<|startoftext|>{{ .Prompt }}{{ .Response }}"""')
     lines += [
         "PARAMETER temperature 0.9",

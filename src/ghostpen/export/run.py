@@ -249,7 +249,7 @@ def _write_gguf_export(
         )
     shutil.rmtree(merged)
     if settings.target == "ollama":
-        modelfile = render_modelfile(harmony_share=source.config.data.harmony_share)
+        modelfile = render_modelfile(chat_share=source.config.data.chat_share)
         (part / MODELFILE).write_text(modelfile, encoding="utf-8")
 
 

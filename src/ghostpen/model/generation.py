@@ -28,12 +28,23 @@ def continue_text(
     Raises:
         DataError: the prompt is empty.
     """
-    import torch
-
     if not prompt.strip():
         raise DataError("the prompt is empty: write the beginning of a text, to be continued")
     start = tokenizer.convert_tokens_to_ids("<|startoftext|>")
     ids = [start, *tokenizer.encode(prompt, add_special_tokens=False, verbose=False)]
+    return generate_text(model, tokenizer, ids, max_words=max_words, temperature=temperature, top_p=top_p, seed=seed)
+
+
+def generate_text(
+    model: Any, tokenizer: Any, ids: list[int], *, max_words: int, temperature: float, top_p: float, seed: int
+) -> str:
+    """Write on from tokens, to the model's own end or to `max_words`; return what was written.
+
+    Args:
+        ids: a prompt in the form that the model was trained in. temperature: as `continue_text` takes it.
+    """
+    import torch
+
     device = next(model.parameters()).device
     input_ids = torch.tensor([ids], device=device)
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])

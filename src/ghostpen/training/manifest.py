@@ -38,13 +38,14 @@ PACKAGES = (
 
 def build_manifest(
     config: RunConfig, *, recipe: Recipe, run_id: str, role: str, data_sha256: str, author: str, base: dict[str, Any],
-    device: str, processes: int, plan: TargetPlan,
+    device: str, processes: int, plan: TargetPlan, pairs_sha256: dict[str, str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Build the manifest of a run that begins.
 
     Args:
         config: as it was written. recipe: what was chosen where it leaves something open.
         role: "author" or "control". base: what is known of the base model's identity.
+        pairs_sha256: fingerprints of the files of briefs and rewrites that were used, by name.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -56,6 +57,7 @@ def build_manifest(
         "config": config.model_dump(mode="json"),
         "recipe": recipe.to_json(),
         "data_sha256": data_sha256,
+        "pairs_sha256": pairs_sha256 or {},
         "base_model": base,
         "device": device,
         "processes": processes,

@@ -1,10 +1,6 @@
 """What a training's settings are where the config leaves them open: chosen by how much text there is.
 
 Pure. A setting in the config always wins. The control takes the author's recipe: same rank, rate and steps.
-
-Source of the tiers: 1 to 3 passes with a low rank is where published fine-tunes on one author's text stop gaining
-and start repeating it (StyleTunedLM, 2024: 3 epochs, rank 16; Panza, 2024: under 128 mails overfit; Schulman et al.
-2025, "LoRA Without Regret": the best rate hardly depends on the rank). Rules of thumb, not measured here.
 """
 
 from __future__ import annotations
@@ -14,26 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ghostpen.config import RunConfig
+from ghostpen.tiers import choose_tier
 
 EVALUATIONS = 10  # of a run whose train.eval_every is open
-
-
-@dataclass(frozen=True)
-class Tier:
-    """Settings for an amount of text."""
-
-    name: str
-    below_words: float  # English prose has about 1.2 tokens of gpt-oss's a word
-    rank: int
-    epochs: float
-    learning_rate: float
-
-
-TIERS = (
-    Tier("small", 25_000, rank=8, epochs=2, learning_rate=2e-4),
-    Tier("middle", 250_000, rank=16, epochs=3, learning_rate=2e-4),
-    Tier("large", math.inf, rank=32, epochs=2, learning_rate=1e-4),
-)
 
 
 @dataclass(frozen=True)
@@ -60,11 +39,6 @@ class Recipe:
             f"{self.words:,} words of training text ({self.tier}): rank {self.rank}, learning rate "
             f"{self.learning_rate:g} ({self.schedule}), {self.steps:,} steps = {self.epochs:.1f} passes"
         )
-
-
-def choose_tier(words: int) -> Tier:
-    """Choose by the words of the author's training text."""
-    return next(tier for tier in TIERS if words < tier.below_words)
 
 
 def build_recipe(config: RunConfig, *, words: int, samples: int) -> Recipe:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from ghostpen.config import RunConfig, build_run_config, check_run_id, select_decisive
 from ghostpen.data.manifest import load_manifest
-from ghostpen.data.samples import TrainSample, build_train_samples
+from ghostpen.data.mix import MixedSamples, build_train_samples
+from ghostpen.data.pairs import PairKind, Pairs, load_pairs
+from ghostpen.data.samples import TrainSample
 from ghostpen.data.sections import Section, load_sections
 from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
@@ -60,11 +62,18 @@ def train_run(
         Interrupted: Ctrl-C, or Terminated: SIGTERM; a checkpoint was written.
     """
     data = load_manifest(config.data.dir)
-    load_sections(config.data.dir, "contrast_train" if control else "train")  # refused here, if at all
+    split = "contrast_train" if control else "train"
+    texts = {
+        wanted: load_training(config, wanted) for wanted in dict.fromkeys((split, "train"))
+    }  # refused here, if at all
+    pairs_sha256 = {pairs.path.name: pairs.sha256 for pairs in texts[split].pairs}
     validation = load_validation(config)
     start = ranks.share(
-        lambda: plan_start(config, control=control, resume=resume, run_id=run_id, data_sha256=data.data_sha256)
-    )
+        lambda: plan_start(
+            config, control=control, resume=resume, run_id=run_id, data_sha256=data.data_sha256,
+            pairs_sha256=pairs_sha256,
+        )
+    )  # fmt: skip
     if start.finished:
         console.print(
             f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
@@ -81,19 +90,16 @@ def train_run(
 
         loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
 
-    def build_samples(split: str) -> list[TrainSample]:
+    def build_samples(text: TrainingText) -> MixedSamples:
         return build_train_samples(
-            load_sections(config.data.dir, split),
-            loaded.tokenizer,
-            sequence_length=config.data.sequence_length,
-            harmony_share=config.data.harmony_share,
-            seed=config.train.seed,
+            text.sections, loaded.tokenizer, settings=config.data, pairs=text.pairs, seed=config.train.seed
         )
 
-    samples = build_samples("contrast_train" if control else "train")
+    mixed = build_samples(texts[split])
+    samples = mixed.samples
     check_enough(samples, config)
     # The control takes the author's recipe, and so counts the author's samples.
-    author_samples = build_samples("train") if control else samples
+    author_samples = build_samples(texts["train"]).samples if control else samples
     recipe = build_recipe(config, words=data.splits["train"].words, samples=len(author_samples))
     settings = apply_recipe(config, recipe)
     from ghostpen.training.continuations import render_continuations, write_continuations
@@ -111,6 +117,7 @@ def train_run(
         run_id=start.run_id,
         role="control" if control else "author",
         data_sha256=data.data_sha256,
+        pairs_sha256=pairs_sha256,
         author="other authors" if control else data.inputs.author,
         base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
         device=loaded.device,
@@ -123,6 +130,11 @@ def train_run(
         write_text_atomically(render_continuations(before), start.folder / "samples/before.txt")
         write_manifest(manifest, start.folder)
     console.print(recipe.describe(), soft_wrap=True)
+    if config.data.chat_share > 0:
+        console.print(f"samples by kind: {mixed.describe()}", soft_wrap=True)
+    for pairs in texts[split].pairs:
+        if pairs.quoting:
+            console.print(f"{pairs.path.name}: {pairs.quoting:,} left out: they quote their passage", soft_wrap=True)
     console.print(
         f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
         + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
@@ -137,6 +149,26 @@ def train_run(
         raise outcome.failure
     console.print(f"adapter, curve and samples are in {start.folder}")
     return TrainResult(start.folder, False, outcome.tokens_seen)
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """The sections of one training split, and the pairs that its config wants."""
+
+    sections: list[Section]
+    pairs: list[Pairs]
+
+
+def load_training(config: RunConfig, split: str) -> TrainingText:
+    """Load what is trained on.
+
+    Raises:
+        DataError: it is not there, or a line of it is none.
+    """
+    sections = load_sections(config.data.dir, split)
+    shares: dict[PairKind, float] = {"brief": config.data.brief_share, "rewrite": config.data.rewrite_share}
+    wanted = [kind for kind, share in shares.items() if share > 0]
+    return TrainingText(sections, [load_pairs(config.data.dir, kind, split, sections) for kind in wanted])
 
 
 def load_validation(config: RunConfig) -> dict[str, list[Section]]:
@@ -158,7 +190,13 @@ def load_validation(config: RunConfig) -> dict[str, list[Section]]:
 
 
 def plan_start(
-    config: RunConfig, *, control: bool, resume: bool, data_sha256: str, run_id: str | None = None
+    config: RunConfig,
+    *,
+    control: bool,
+    resume: bool,
+    data_sha256: str,
+    pairs_sha256: dict[str, str] | None = None,
+    run_id: str | None = None,
 ) -> Start:
     """Decide between a new run, a resumed one, and nothing to do.
 
@@ -176,7 +214,8 @@ def plan_start(
     # Read as a config, so that a setting that came later counts with its default.
     configs = (build_run_config(manifest["config"]), config)
     trained, wanted = (select_decisive(settings.model_dump(mode="json")) for settings in configs)
-    if trained != wanted or manifest["data_sha256"] != data_sha256:
+    same_texts = manifest["data_sha256"] == data_sha256 and manifest.get("pairs_sha256", {}) == (pairs_sha256 or {})
+    if trained != wanted or not same_texts:
         raise ConfigError(
             f"{folder} holds a run of other data or settings; choose another name (--set name=...) or delete it"
         )

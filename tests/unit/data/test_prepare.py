@@ -1,15 +1,20 @@
 import hashlib
 import json
+import random
+import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
-from ghostpen.data.manifest import load_manifest
+from ghostpen.data.manifest import list_prepared_files, load_manifest
 from ghostpen.data.prepare import prepare_data
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
@@ -62,11 +67,15 @@ def test_prepare_with_contrast_writes_seven_files_that_the_manifest_describes(
     manifest = load_manifest(tmp_path / "out")
     assert manifest == prepared.manifest
     assert manifest.author == "Jane Austen"
-    assert manifest.splits["test"].model_dump() == {
+    (section,) = load_sections(tmp_path / "out", "test")
+    counted = manifest.splits["test"].model_dump()
+    tokens = counted.pop("tokens")
+    assert counted == {
         "documents": 1,
         "sections": 1,
         "words": 600,
-        "size_bytes": load_sections(tmp_path / "out", "test")[0].size_bytes,
+        "size_bytes": section.size_bytes,
+        "by_document": {"words": [600], "size_bytes": [section.size_bytes], "tokens": [tokens]},
     }
     assert manifest.dropped == {"headings": 3}
     documents = {split: [s.document for s in load_sections(tmp_path / "out", split)] for split in AUTHOR_SPLITS}
@@ -175,6 +184,17 @@ def test_prepare_again_with_the_same_inputs_does_nothing(novels: Path, tmp_path:
     assert (first.already_there, again.already_there) == (False, True)
     assert again.manifest == first.manifest
     assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+
+
+def test_prepared_files_are_pushed_with_briefs_and_rewrites_and_nothing_else(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    for name in ("briefs.jsonl", "rewrites.jsonl", "notes.txt"):
+        (tmp_path / "out" / name).write_text("{}\n", encoding="utf-8")
+    assert set(list_prepared_files(tmp_path / "out")) == {
+        "manifest.json", "train.jsonl", "val.jsonl", "test.jsonl", "briefs.jsonl", "rewrites.jsonl",
+    }  # fmt: skip
+    again = prepare_data([novels], author="Jane Austen", out=tmp_path / "out")
+    assert again.already_there
 
 
 def test_prepare_into_an_empty_folder_is_fine(novels: Path, tmp_path: Path) -> None:
@@ -481,3 +501,118 @@ def test_prepare_manifest_of_plain_texts_from_before_is_still_known(novels: Path
     assert (manifest.pop("repaired"), manifest.pop("masked")) == ({}, {})
     path.write_text(json.dumps(manifest), encoding="utf-8")
     assert prepare_data([novels], author="Jane Austen", out=tmp_path / "out").already_there
+
+
+# Nothing leaves the machine
+
+REFUSE_NETWORK = """
+import sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
+        raise SystemExit(f"{event} {arguments[1:]}")
+sys.addaudithook(refuse)
+"""
+
+
+def test_prepare_reaches_for_no_network(novels: Path, others: Path, tmp_path: Path) -> None:
+    texts = Path(__file__).parents[2] / "assets"
+    command = ["prepare", str(novels), str(texts / "texts/story.html"), str(texts / "exports/telegram/chat.json")]
+    command += ["--author", "Ann", "--me", "Ann", "--contrast", str(others), "--out", str(tmp_path / "out")]
+    code = f"{REFUSE_NETWORK}\nfrom ghostpen.cli import app\nsys.argv = {['ghostpen', *command]!r}\napp()"
+    # Neither told to be offline nor with a home that holds a cache.
+    environment = {"PYTHONPATH": ":".join(sys.path), "HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    refused = subprocess.run(
+        [sys.executable, "-c", f"{REFUSE_NETWORK}\nimport socket; socket.getaddrinfo('example.org', 80)"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (refused.returncode, "getaddrinfo" in refused.stderr) == (1, True)  # the refusal works
+    assert not (tmp_path / "home").exists()
+
+
+# What is the same, and what is new
+
+
+def _documents(folder: Path) -> dict[str, set[str]]:
+    return {split: {s.document for s in load_sections(folder, split)} for split in AUTHOR_SPLITS}
+
+
+def test_prepare_copies_and_later_versions_go_and_it_says_what_for(
+    novels: Path, others: Path, tmp_path: Path, make_prose: MakeProse
+) -> None:
+    emma = (novels / "Emma.txt").read_text(encoding="utf-8")
+    (novels / "Emma copy.txt").write_text(emma.upper(), encoding="utf-8")
+    (novels / "Emma 2nd edition.txt").write_text(emma.replace("E9 ", "nine "), encoding="utf-8")
+    (others / "train/hawthorne/emma.txt").write_text(emma, encoding="utf-8")
+    prepared = prepare_data([novels], author="A", out=tmp_path / "out", contrast=[others], test_docs="emma")
+    assert prepared.manifest.dropped == {
+        "duplicate_documents": 2,
+        "headings": 6,
+        "near_duplicate_documents": 1,
+    }
+    rows = [json.loads(line) for line in (tmp_path / "out/duplicates.jsonl").read_text().splitlines()]
+    # Of 600 words, 596 5-grams; one word that differs takes 5 of them: 591 of 601 are shared.
+    assert [(row["document"], row["kept"], round(row["jaccard"], 3), row["exact"]) for row in rows] == [
+        ("A/emma-2nd-edition", "A/emma", 0.983, False),
+        ("A/emma-copy", "A/emma", 1.0, True),
+        ("hawthorne/emma", "A/emma", 1.0, True),
+    ]
+    assert {row["section"] for row in rows} == {None}
+    assert set().union(*_documents(tmp_path / "out").values()) == {"emma", "mansfield-park", "persuasion"}
+    assert "emma" not in (tmp_path / "out/manifest.json").read_text().replace('"test_docs": "emma"', "")
+
+
+def test_prepare_dated_rows_put_the_newest_into_test(tmp_path: Path, make_prose: MakeProse) -> None:
+    rows = [{"text": make_prose(f"p{i}x", 50), "date": f"2024-01-{i + 1:02}"} for i in range(20)]
+    (tmp_path / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    manifest = prepare_data([tmp_path / "posts.jsonl"], author="A", out=tmp_path / "out").manifest
+    assert manifest.newest_in_test
+    assert _documents(tmp_path / "out")["test"] == {"posts-18", "posts-19"}
+
+
+def test_prepare_row_that_is_put_first_moves_no_other_row(tmp_path: Path, make_prose: MakeProse) -> None:
+    rows = [{"text": make_prose(f"p{i}x", 50)} for i in range(400)]
+    texts = {}
+    for name, table in (("before", rows), ("after", [{"text": make_prose("new", 50)}, *rows])):
+        (tmp_path / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+        prepare_data([tmp_path / "posts.jsonl"], author="A", out=tmp_path / name)
+        texts[name] = {
+            split: {s.text for s in load_sections(tmp_path / name, split) if not s.text.startswith("new")}
+            for split in AUTHOR_SPLITS
+        }
+    assert texts["before"] == texts["after"]
+
+
+def _collect_ngrams(sections: list[Section]) -> set[tuple[str, ...]]:
+    """Collect the 13-grams of each document with Python's own means: shares no code with ghostpen."""
+    documents: dict[str, list[str]] = {}
+    for section in sections:
+        documents.setdefault(section.document, []).extend(re.findall(r"\w+", section.text.lower()))
+    return {tuple(words[i : i + 13]) for words in documents.values() for i in range(len(words) - 12)}
+
+
+@settings(max_examples=40)
+@given(st.integers(3, 25), st.integers(0, 10**6))
+def test_prepare_letters_that_quote_each_other_leak_nothing_whatever_they_are(count: int, seed: int) -> None:
+    draw = random.Random(seed)
+    phrases = [" ".join(f"q{number}w{i}" for i in range(draw.randint(10, 30))) for number in range(8)]
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            own = [" ".join(f"n{number}p{p}w{i}" for i in range(draw.randint(5, 40))) for p in range(5)]
+            # Phrases within paragraphs, as paragraphs, and across two of them.
+            quoted = [f"{draw.choice(own)} {draw.choice(phrases)}", draw.choice(phrases).replace(" ", "\n\n", 1)]
+            texts = [*own, *draw.sample(quoted, draw.randint(0, 2))]
+            draw.shuffle(texts)
+            (Path(folder) / f"letter{number}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+        try:
+            prepare_data([folder], author="A", out=Path(folder) / "out", seed=seed)
+        except DataError as error:
+            assert "nothing is left to train on" in error.message
+            reject()
+        splits = {split: load_sections(Path(folder) / "out", split) for split in AUTHOR_SPLITS}
+    train = _collect_ngrams(splits["train"])
+    assert train
+    assert train.isdisjoint(_collect_ngrams(splits["val"]) | _collect_ngrams(splits["test"]))
+    documents = [{section.document for section in rows} for rows in splits.values()]
+    assert sum(map(len, documents)) == len(set().union(*documents))

@@ -1,25 +1,20 @@
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostpen.data.instructions import CONTINUE_INSTRUCTIONS
 from ghostpen.data.samples import (
     IGNORED_LABEL,
-    build_train_samples,
-    render_continuation,
     render_eval_windows,
     render_text_windows,
 )
 from ghostpen.data.sections import Section
-from ghostpen.errors import ConfigError, ModelError
+from ghostpen.errors import ModelError
 
 FIXTURES_ARE_PURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 texts = st.text(alphabet="abc é—.\n", min_size=1, max_size=300)
-SENTENCES = "It was a fine day, and nobody stayed. She did not answer. He looked at the door. "
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:
@@ -137,33 +132,6 @@ def test_text_windows_last_one_shorter_than_16_tokens_is_left_out(
     assert len(render_text_windows([section], tokenizer, sequence_length=32)) == windows
 
 
-# Harmony
-
-
-def test_continuation_equals_the_chat_template_token_by_token(either_tokenizer: Any) -> None:
-    passage, rest = "It was a fine day—", "and nobody stayed.\n\n“Where?” he said."
-    messages = [
-        {"role": "user", "content": f"Continue the passage.\n\n{passage}"},
-        {"role": "assistant", "content": rest},
-    ]
-    whole = either_tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
-    sample = render_continuation(passage, rest, either_tokenizer, instruction="Continue the passage.")
-    assert list(sample.input_ids) == whole
-
-
-def test_continuation_only_the_rest_and_the_return_token_count(either_tokenizer: Any) -> None:
-    sample = render_continuation("It was a fine day", "and nobody stayed.", either_tokenizer, instruction="Go on.")
-    answer = (*_encode(either_tokenizer, "and nobody stayed."), *_ids(either_tokenizer, "<|return|>"))
-    assert sample.labels == (IGNORED_LABEL,) * (len(sample.input_ids) - len(answer)) + answer
-    assert sample.input_ids[-len(answer) :] == answer
-
-
-def test_continuation_template_of_another_kind_is_refused(make_tokenizer: Callable[[str], Any]) -> None:
-    other = make_tokenizer("{% for m in messages %}### {{ m['content'] }}\n{% endfor %}### Answer:")
-    with pytest.raises(ModelError, match="isn't Harmony.*### Answer:"):
-        render_continuation("a", "b", other, instruction="c")
-
-
 def test_windows_tokenizer_without_harmony_tokens_is_refused(make_section: Callable[..., Section]) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -173,79 +141,3 @@ def test_windows_tokenizer_without_harmony_tokens_is_refused(make_section: Calla
     )
     with pytest.raises(ModelError, match=r"<\|startoftext\|>"):
         render_eval_windows([make_section("a")], other, window=8, stride=4)
-
-
-# The mix
-
-
-def test_train_samples_without_harmony_are_the_text_windows(
-    tokenizer: Any, make_section: Callable[..., Section]
-) -> None:
-    sections = [make_section(SENTENCES * 20)]
-    samples = build_train_samples(sections, tokenizer, sequence_length=96, harmony_share=0.0, seed=1)
-    assert samples == render_text_windows(sections, tokenizer, sequence_length=96)
-
-
-@FIXTURES_ARE_PURE
-@example(text="bc\na\n" * 200, length=251, seed=0)  # tokens that take more room beside others than alone
-@given(text=texts, length=st.integers(220, 320), seed=st.integers(0, 9))
-def test_train_samples_are_never_longer_than_a_window(
-    either_tokenizer: Any, make_section: Callable[..., Section], text: str, length: int, seed: int
-) -> None:
-    sections = [make_section(text * 4, document="a"), make_section(SENTENCES * 5, document="b")]
-    windows = render_text_windows(sections, either_tokenizer, sequence_length=length)
-    samples = build_train_samples(sections, either_tokenizer, sequence_length=length, harmony_share=1.0, seed=seed)
-    assert [sample.document for sample in samples] == [window.document for window in windows]
-    for sample in samples:
-        assert len(sample.input_ids) == len(sample.labels) <= length
-
-
-def test_train_samples_all_harmony_hold_words_of_the_text_on_both_sides(
-    either_tokenizer: Any, make_section: Callable[..., Section]
-) -> None:
-    text = " ".join(f"word{i} goes. Then" for i in range(300))
-    sections = [make_section(text)]
-    samples = build_train_samples(sections, either_tokenizer, sequence_length=256, harmony_share=1.0, seed=3)
-    instructions: Counter[str] = Counter()
-    for sample in samples:
-        whole = either_tokenizer.decode(sample.input_ids)
-        user = whole.split("<|start|>user<|message|>")[1].split("<|end|>")[0]
-        instruction, passage = user.split("\n\n", 1)
-        rest = whole.split("<|channel|>final<|message|>")[1].removesuffix("<|return|>")
-        instructions[instruction] += 1
-        assert f"{passage} {rest}" in text  # the rest goes on exactly where the passage breaks off
-        assert rest.endswith(".")
-        assert (
-            either_tokenizer.decode([label for label in sample.labels if label != IGNORED_LABEL])
-            == f"{rest}<|return|>"
-        )
-    assert len(samples) > 10
-    assert set(instructions) <= set(CONTINUE_INSTRUCTIONS)
-    assert len(instructions) > 3
-
-
-def test_train_samples_share_of_a_half_mixes_both_kinds_and_follows_the_seed(
-    tokenizer: Any, make_section: Callable[..., Section]
-) -> None:
-    sections = [make_section(SENTENCES * 400)]
-
-    def build(seed: int) -> list[Any]:
-        return build_train_samples(sections, tokenizer, sequence_length=128, harmony_share=0.5, seed=seed)
-
-    (start,) = _ids(tokenizer, "<|startoftext|>")
-    plain = sum(sample.input_ids[0] == start for sample in build(0))
-    assert 0.35 < plain / len(build(0)) < 0.65
-    assert build(0) == build(0)
-    assert build(0) != build(1)
-
-
-def test_train_samples_window_too_short_for_the_frame_names_both_settings(
-    tokenizer: Any, make_section: Callable[..., Section]
-) -> None:
-    with pytest.raises(ConfigError, match=r"data\.sequence_length is 32.*data\.harmony_share"):
-        build_train_samples([make_section(SENTENCES)], tokenizer, sequence_length=32, harmony_share=0.5, seed=0)
-
-
-def test_instructions_are_twelve_different_short_ones() -> None:
-    assert len(set(CONTINUE_INSTRUCTIONS)) == 12
-    assert max(map(len, CONTINUE_INSTRUCTIONS)) < 80

@@ -9,13 +9,14 @@ import pytest
 from ghostpen.data.manifest import Inputs, Manifest, SourceRecord, SplitCounts
 from ghostpen.export.card import CardFacts, render_card
 
+SHARES = {"continue_share": 0.0, "brief_share": 0.0, "rewrite_share": 0.0}
 MANIFEST: dict[str, Any] = {
     "run_id": "jane-secret-1",
     "role": "author",
     "author": "Jane Secret",
     "config": {
         "name": "jane-secret",
-        "data": {"dir": "/home/jane/letters", "sequence_length": 1024, "harmony_share": 0.0},
+        "data": {"dir": "/home/jane/letters", "sequence_length": 1024} | SHARES,
         "model": {"name": "unsloth/gpt-oss-20b", "load_in_4bit": False, "precision": "bfloat16"},
         "lora": {"rank": None, "alpha": None, "layers": None},
         "train": {"batch_size": 2, "gradient_accumulation": 4, "seed": 7},

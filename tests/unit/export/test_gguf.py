@@ -95,7 +95,7 @@ def test_converter_that_writes_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_modelfile_of_running_text_puts_the_start_before_the_prompt() -> None:
-    assert render_modelfile(harmony_share=0).splitlines() == [
+    assert render_modelfile(chat_share=0).splitlines() == [
         "FROM ./model.gguf",
         'TEMPLATE """<|startoftext|>{{ .Prompt }}{{ .Response }}"""',
         "PARAMETER temperature 0.9",
@@ -108,6 +108,6 @@ def test_modelfile_of_running_text_puts_the_start_before_the_prompt() -> None:
 
 
 def test_modelfile_of_chats_leaves_the_template_to_the_gguf() -> None:
-    lines = render_modelfile(harmony_share=0.5).splitlines()
+    lines = render_modelfile(chat_share=0.5).splitlines()
     assert lines[0] == "FROM ./model.gguf"
     assert not any(line.startswith("TEMPLATE") for line in lines)

@@ -74,7 +74,8 @@ def test_manifest_holds_these_facts_and_no_secret(monkeypatch: pytest.MonkeyPatc
     # A closed list: who adds a fact decides here that it is neither private text nor a secret.
     assert set(manifest) == {
         "format_version", "run_id", "role", "author", "finished", "stopped", "config", "recipe", "data_sha256",
-        "base_model", "device", "processes", "seed", "ghostpen_version", "git_commit", "package_versions", "targets",
+        "pairs_sha256", "base_model", "device", "processes", "seed", "ghostpen_version", "git_commit",
+        "package_versions", "targets",
     }  # fmt: skip
 
 

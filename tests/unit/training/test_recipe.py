@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ghostpen.config import DataConfig, LoraConfig, ModelConfig, RunConfig, TrainConfig
-from ghostpen.training.recipe import apply_recipe, build_recipe, choose_tier
+from ghostpen.tiers import choose_tier
+from ghostpen.training.recipe import apply_recipe, build_recipe
 
 
 def make_config(*, rank: int | None = None, **train: object) -> RunConfig:

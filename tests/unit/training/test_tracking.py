@@ -200,6 +200,8 @@ def test_moved_run_stays_the_same(tmp_path: Path) -> None:
     (tmp_path / "here").rename(tmp_path / "there")
     moved = move(config, output=tmp_path / "there", data=Path("other"), uri="s3://another")
     assert plan_start(moved, control=False, resume=True, data_sha256="d").finished == manifest
+    with pytest.raises(ConfigError, match="of other data or settings"):
+        plan_start(moved, control=False, resume=True, data_sha256="d", pairs_sha256={"briefs.jsonl": "p"})
     with pytest.raises(ConfigError, match="other data or settings"):
         plan_start(moved, control=False, resume=True, data_sha256="e")
     longer = moved.data.model_copy(update={"sequence_length": 64})

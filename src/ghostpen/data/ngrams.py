@@ -1,0 +1,61 @@
+"""Texts as hashes of their n-grams of words: what two texts share, whatever their case, blanks and punctuation.
+
+Owns what a word is here. The hashes are the same in every process; of 64 bits, they are the same for two n-grams that
+differ about once in 10^19 pairs.
+"""
+
+import functools
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+
+_WORD = re.compile(r"[^\W_]+")
+_MOST_WORDS_KEPT = 2**19  # of which the hash is kept: about 70 MB
+FACTOR = 0x9E3779B97F4A7C15  # odd, so that no power of it loses bits; 2^64 over the golden ratio
+
+
+def read_words(text: str) -> list[str]:
+    """Return the words of a text, case folded, without what stands between them."""
+    return _WORD.findall(normalise(text))
+
+
+def normalise(text: str) -> str:
+    """Return a text without what typesetting changes: ligatures, wide forms, case."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+
+
+def hash_words(words: Sequence[str]) -> "Hashes":
+    """Return one hash a word."""
+    import numpy as np
+
+    return np.fromiter(map(_hash_word, words), dtype=np.uint64, count=len(words))
+
+
+def hash_ngrams(words: "Hashes", length: int) -> "Hashes":
+    """Return the hash of each n-gram, by its first word's place; of a shorter text none.
+
+    Args:
+        words: as `hash_words` gives them.
+        length: in words.
+    """
+    import numpy as np
+
+    count = max(len(words) - length + 1, 0)
+    ngrams = np.zeros(count, dtype=np.uint64)
+    for place in range(length):
+        ngrams *= np.uint64(FACTOR)  # modulo 2^64
+        ngrams += words[place : place + count]
+    return ngrams
+
+
+@functools.lru_cache(maxsize=_MOST_WORDS_KEPT)
+def _hash_word(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest(), "little")

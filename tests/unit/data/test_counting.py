@@ -1,0 +1,98 @@
+"""Words, bytes and tokens by split and document, and which tokenizer counts."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghostpen.data.counting import count_split, load_token_counter
+from ghostpen.data.manifest import DocumentCounts
+from ghostpen.data.prepare import prepare_data
+from ghostpen.data.sections import Section
+from ghostpen.errors import DataError
+from ghostpen.model.location import resolve_model
+
+EMBEDDED = Path(resolve_model("embedded:tiny")) / "tokenizer.json"
+
+
+def test_counts_are_by_document_in_the_files_order(
+    make_section: Callable[..., Section], embedded_tokenizer: Any
+) -> None:
+    texts = ["One two.", "Three é.", "Four five six."]
+    sections = [
+        make_section(texts[0], document="b", ends_document=False),
+        make_section(texts[1], document="b", section=1, starts_document=False),
+        make_section(texts[2], document="a"),
+    ]
+    tokens = [len(embedded_tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+    counts = count_split(sections, load_token_counter())
+    assert (counts.documents, counts.sections, counts.words, counts.size_bytes) == (2, 3, 7, 31)
+    assert counts.tokens == sum(tokens)
+    assert counts.by_document == DocumentCounts(
+        words=[4, 3], size_bytes=[17, 14], tokens=[tokens[0] + tokens[1], tokens[2]]
+    )
+
+
+def test_counter_of_a_folder_is_recorded_without_its_path(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    shutil.copy(EMBEDDED, tmp_path / "my-model")
+    digest = hashlib.sha256(EMBEDDED.read_bytes()).hexdigest()
+    for name in (tmp_path / "my-model", tmp_path / "my-model/tokenizer.json"):
+        record = load_token_counter(str(name)).record
+        assert (record.name, record.sha256) == ("my-model", digest)
+    assert load_token_counter().record.model_dump() == {"name": "embedded:tiny", "sha256": digest}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "--tokenizer nowhere: no such folder"),
+        ("./now/here", "no such folder"),
+        ("empty", "empty/tokenizer.json: No such file"),
+        ("broken", "broken/tokenizer.json: no tokenizer"),
+        ("owner/name", "--tokenizer owner/name: can't be fetched"),  # the hub is out of reach of the tests
+    ],
+)
+def test_counter_that_is_not_there_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "broken"):
+        Path(folder).mkdir()
+    Path("broken/tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_token_counter(name)
+
+
+def test_prepare_with_another_tokenizer_counts_otherwise_and_writes_the_same_text(
+    tmp_path: Path, make_prose: Callable[[str, int], str], tokenizer: Any
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in "abc":
+        (texts / f"{name}.txt").write_text(make_prose(name, 300), encoding="utf-8")
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    one = prepare_data([texts], author="A", out=tmp_path / "one").manifest
+    other = prepare_data([texts], author="A", out=tmp_path / "other", tokenizer=str(tmp_path)).manifest
+    assert one.data_sha256 == other.data_sha256
+    assert one.splits["train"].tokens != other.splits["train"].tokens
+    with pytest.raises(DataError, match="holds data of other inputs"):
+        prepare_data([texts], author="A", out=tmp_path / "one", tokenizer=str(tmp_path))
+
+
+def test_manifest_has_a_list_of_counts_on_one_line_and_the_versions_that_read(
+    tmp_path: Path, make_prose: Callable[[str, int], str]
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in "abcdef":
+        (texts / f"{name}.txt").write_text(make_prose(name, 300), encoding="utf-8")
+    manifest = prepare_data([texts], author="A", out=tmp_path / "out").manifest
+    text = (tmp_path / "out/manifest.json").read_text(encoding="utf-8")
+    assert '"words": [300, 300, 300, 300]' in text
+    assert json.loads(text)["splits"]["train"]["words"] == 1200
+    assert set(manifest.package_versions) >= {"python", "tokenizers", "ftfy", "mammoth"}
