@@ -3,17 +3,14 @@
 Pure functions over sections. What is dropped is always dropped from the less precious side.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ghostpen.data.ngrams import normalise, read_words
 from ghostpen.data.sections import Section
 
 NGRAM_WORDS = 13
 """Source: the overlap rule of GPT-3 (Brown et al. 2020, appendix C): 13 words are shared only by copying."""
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ def drop_duplicate_sections(sections: Iterable[Section]) -> list[Section]:
     """
     first: dict[str, Section] = {}
     for section in sections:
-        first.setdefault(" ".join(_normalise(section.text).split()), section)
+        first.setdefault(" ".join(normalise(section.text).split()), section)
     return list(first.values())
 
 
@@ -41,7 +38,7 @@ def drop_shared_paragraphs(train: Iterable[Section], held_out: Iterable[Section]
     A section that loses a paragraph in its middle is closed over the gap; one that loses all is gone. The
     marks of a document's start and end go with the paragraphs that carried them.
     """
-    forbidden = {ngram for section in held_out for ngram in _iterate_ngrams(_read_words(section.text))}
+    forbidden = {ngram for section in held_out for ngram in _iterate_ngrams(read_words(section.text))}
     kept: list[Section] = []
     dropped = 0
     for section in train:
@@ -63,7 +60,7 @@ def drop_shared_paragraphs(train: Iterable[Section], held_out: Iterable[Section]
 
 
 def _find_shared(paragraphs: Sequence[tuple[int, str]], forbidden: set[int]) -> set[int]:
-    owned = [(word, number) for number, paragraph in paragraphs for word in _read_words(paragraph)]
+    owned = [(word, number) for number, paragraph in paragraphs for word in read_words(paragraph)]
     shared: set[int] = set()
     for start, ngram in enumerate(_iterate_ngrams([word for word, _ in owned])):
         if ngram in forbidden:
@@ -74,11 +71,3 @@ def _find_shared(paragraphs: Sequence[tuple[int, str]], forbidden: set[int]) -> 
 def _iterate_ngrams(words: Sequence[str]) -> Iterator[int]:
     """Yield a hash per n-gram; hashes differ between processes, but which of them are equal does not."""
     return map(hash, zip(*(words[i:] for i in range(NGRAM_WORDS)), strict=False))
-
-
-def _read_words(text: str) -> list[str]:
-    return _WORD.findall(_normalise(text))
-
-
-def _normalise(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
