@@ -56,6 +56,11 @@ def test_leak_of_nothing_is_an_error(samples: list[tuple[str, str]], real: list[
         compute_name_leak(samples, frozenset({"Darcy"}), real=real)
 
 
+def cut(text: str) -> list[str]:
+    words = text.split()
+    return [" ".join(words[start : start + 80]) for start in range(0, len(words) - 80, 80)]
+
+
 def test_names_of_two_novels_are_their_people_and_an_unseen_novel_has_few() -> None:
     with zipfile.ZipFile(TEXTS / "austen.zip") as opened:
         pride, mansfield, emma, persuasion = (
@@ -67,9 +72,7 @@ def test_names_of_two_novels_are_their_people_and_an_unseen_novel_has_few() -> N
     names = find_names([pride, mansfield], others=[*others, persuasion])
     assert {"Darcy", "Bingley", "Bennet", "Pemberley", "Rushworth", "Bertram"} <= names
     assert not {"Mr", "God", "London", "English", "Monday", "July", "The", "Very"} & names
-    words = emma.split()
-    real = [" ".join(words[start : start + 80]) for start in range(0, len(words) - 80, 80)]
-    copied = [(" ".join(pride.split()[start : start + 80]), "") for start in range(0, 100_000, 80)]
+    real, copied = cut(emma), [(piece, "") for piece in cut(pride)]
     found = compute_name_leak(copied, names, real=real)
     assert found.floor < 0.1
     assert found.share is not None and found.share > 0.7
