@@ -11,9 +11,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from ghostpen.data.ngrams import read_words
 from ghostpen.data.sections import Section
 from ghostpen.errors import CopyingError, DataError, NothingCountedError
 from ghostpen.evaluation.copying import CopiedSpan, Copying, Sample, compute_copying, compute_floor
+from ghostpen.evaluation.loops import LOOP_WORDS, compute_loop_rate
 from ghostpen.evaluation.names import compute_name_leak, find_names
 
 QUOTED_WORDS = 20
@@ -52,12 +54,16 @@ class NameLeakJson(TypedDict):
 
 
 class CopyingReport(TypedDict):
-    """The author's adapter's samples; floor is real held-out text against training text, in pieces as long."""
+    """The author's adapter's samples; floor is real held-out text against training text, in pieces as long.
+
+    loop_rate is the share of samples in which 20 words in a row come again.
+    """
 
     training: CopyingJson
     held_out: CopyingJson
     floor: CopyingJson | None
     names: NameLeakJson | None
+    loop_rate: float
 
 
 def build_copying_report(
@@ -92,6 +98,7 @@ def build_copying_report(
         "held_out": _build_json(compute_copying(samples, held_out)),
         "floor": _build_floor(samples, real=held_out, training=training),
         "names": _build_names(samples, training=training, validation=validation, test=test, others=others),
+        "loop_rate": compute_loop_rate([read_words(sample.text) for sample in samples]),
     }
 
 
@@ -133,7 +140,7 @@ def render_copying_table(report: CopyingReport) -> Table:
     """Render what `ghostpen test` prints below the perplexities."""
     table = Table(
         title=f"Words in a row shared with other text ({report['training']['samples']} samples)",
-        caption=escape(_render_caption(report)),
+        caption=escape(f"{_render_names(report)} {_render_loops(report)}"),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -152,7 +159,7 @@ def render_copying_table(report: CopyingReport) -> Table:
     return table
 
 
-def _render_caption(report: CopyingReport) -> str:
+def _render_names(report: CopyingReport) -> str:
     """Tell of names without telling them: what a test prints may end in a log that others read."""
     names = report["names"]
     if names is None:
@@ -161,6 +168,10 @@ def _render_caption(report: CopyingReport) -> str:
     if names["share"] is None:
         return f"Names of the training works were not counted: {floor} seem to have such, too."
     return f"Names of the training works: in {names['share']:.0%} of the samples, in {floor}."
+
+
+def _render_loops(report: CopyingReport) -> str:
+    return f"Loops, {LOOP_WORDS} words that come again: in {report['loop_rate']:.0%} of the samples."
 
 
 def _build_floor(

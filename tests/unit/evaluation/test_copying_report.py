@@ -70,6 +70,11 @@ def test_names_are_those_of_training_works_alone() -> None:
     assert names is not None and (names["names"], names["share"]) == (0, 0)
 
 
+def test_loops_are_counted_by_sample() -> None:
+    assert build()["loop_rate"] == 0
+    assert build([*SAMPLES, Sample(count(100, 120) + " x " + count(100, 120))])["loop_rate"] == 1 / 3
+
+
 def test_too_little_held_out_text_leaves_floor_and_names_out() -> None:
     report = build(test=make_section("short", "emma"))
     assert (report["floor"], report["names"]) == (None, None)
@@ -141,4 +146,5 @@ def test_table_tells_numbers_and_quotes_nothing(change: Callable[[CopyingReport]
     assert rows["samples, in training text"] == ["24", "14", "7.5", "58.3%", "58.3%", "58.3%"]
     assert rows["samples, in held-out text"] == ["24", "5", "2.5", "20.8%", "0.0%", "0.0%"]
     assert rows["real text, in training text"] == ["60", "0", "0.0", "0.0%", "0.0%", "0.0%"]
+    assert "Loops, 20 words that come again: in 0% of the samples." in " ".join(shown.split())
     assert "Darcy" not in shown and "w3" not in shown
