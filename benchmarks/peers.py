@@ -137,7 +137,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "setting": SETTING | {"vocabulary": VOCABULARY, "steps": results[0]["steps"], "rows": results[0]["rows"]},
         "versions": {side: next(r["versions"] for r in results if r["side"] == side) for side in sides},
         "threads": results[0]["threads"],
-        "cpu": _read_cpu(),
+        "cpu": read_cpu(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
     }
 
@@ -165,7 +165,8 @@ def _count_predicted(result: Mapping[str, Any]) -> int:
     return sum(result["positions"]) - result["rows"]
 
 
-def _read_cpu() -> str:
+def read_cpu() -> str:
+    """Name the machine's processors."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     return f"{len(names)} x {names[0]}" if names else platform.machine()

@@ -215,6 +215,12 @@ class EvalConfig(Section):
         description="Bytes per split that validation reads during training, spread over the sections; "
         "None is all, and `ghostpen test` always reads all.",
     )
+    max_copied_words: int | None = Field(
+        default=None,
+        ge=1,
+        description="Words in a row that a sample may have in common with the training text; `ghostpen test` "
+        "fails (exit code 3) where it is more. None measures only.",
+    )
 
     @model_validator(mode="after")
     def _check_stride(self) -> "EvalConfig":
@@ -362,9 +368,14 @@ def check_run_id(run_id: str) -> str:
 
 
 def select_decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a config, as JSON, what changes no result: where texts and runs lie, and who is told of them."""
+    """Leave out of a config, as JSON, what changes no result.
+
+    That is where texts and runs lie, who is told of them, and what fails a test.
+    """
     decisive = {key: value for key, value in settings.items() if key not in ("tracking", "storage", "output")}
-    return decisive | {"data": {key: value for key, value in decisive.get("data", {}).items() if key != "dir"}}
+    for section, of_no_effect in (("data", "dir"), ("eval", "max_copied_words")):
+        decisive[section] = {key: value for key, value in decisive.get(section, {}).items() if key != of_no_effect}
+    return decisive
 
 
 def load_saved_config(run_dir: Path) -> RunConfig:

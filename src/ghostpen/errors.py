@@ -12,6 +12,7 @@ Drawn here once::
     │   └── BundleDamagedError  2    what S3 holds is not what was pushed
     ├── NothingCountedError     2    a perplexity over zero tokens
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
+    ├── CopyingError            3    the adapter writes text that it was trained on, more than it may
     ├── TrainingStopped         1    the loss became NaN or diverged
     ├── DeployError             1    a deployment came to a bad end; each has a word for programs, its `reason`
     │   ├── NoCapacityError            20    the group got no instance
@@ -88,6 +89,12 @@ class NothingCountedError(GhostpenError):
 
 class ExportError(GhostpenError):
     """Say why a run can't be exported, or not into that folder."""
+
+
+class CopyingError(GhostpenError):
+    """Say how many words in a row were copied, from where, and which setting allows how many."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class TrainingStopped(GhostpenError):

@@ -140,7 +140,7 @@ def test_training_never_sees_the_test_texts(trained: Finished, commands: Command
         "manifest.json", "train.jsonl", "val.jsonl", "contrast_train.jsonl", "contrast_val.jsonl",
     }  # fmt: skip
     assert {path.name for path in (commands.folder / "tested/data").iterdir()} == {
-        "manifest.json", "test.jsonl", "contrast_test.jsonl",
+        "manifest.json", "test.jsonl", "contrast_test.jsonl", "train.jsonl", "val.jsonl", "contrast_train.jsonl",
     }  # fmt: skip
 
 

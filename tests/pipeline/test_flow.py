@@ -16,6 +16,9 @@ from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import ROOT, SECRETS, Run
 from tests.pipeline.evidence import compute_loss_nats, hash_files, load_plainly, read_rows, read_wandb
 
+from ghostpen.data.ngrams import read_words
+from ghostpen.training.continuations import parse_continuations
+
 pytestmark = pytest.mark.pipeline
 
 CURVES = ("train", "val", "contrast_val")
@@ -282,6 +285,29 @@ def test_same_command_again_does_nothing(tested_run: Run, commands: Commands, co
     done = commands.succeed(*verb, "--config", config)
     assert done.stdout.startswith("nothing to do: runs/austen")
     assert hash_files(tested_run.folder) == before
+
+
+def test_report_tells_what_the_samples_copy(tested_run: Run) -> None:
+    report = json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))["copying"]
+    written = parse_continuations((tested_run.folder / "samples/after.txt").read_text(encoding="utf-8"))
+    assert len(written) == report["training"]["samples"] == report["held_out"]["samples"] == 2
+    assert 0 < report["training"]["words"] <= sum(len(read_words(text)) for _, text in written)
+    assert report["floor"]["coverage_13"] == 0  # prepare has left no 13 words in a row in both
+    assert "Words in a row shared with other text (2 samples)" in tested_run.done.stdout
+
+
+def test_copies_beyond_the_limit_end_a_test_with_exit_code_3(
+    tested_run: Run, commands: Commands, config: str
+) -> None:
+    folder = shutil.copytree(tested_run.folder, commands.folder / "copying/austen")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report["copying"]["training"]["longest"] = {"words": 14, "document": "pride", "quote": "a b c"}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    command = ["test", "--config", config, "--set", "output.dir=copying", "--set"]
+    assert commands.run(*command, "eval.max_copied_words=14").exit_code == 0
+    done = commands.run(*command, "eval.max_copied_words=13")
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+    assert "copies 14 words in a row from pride, and eval.max_copied_words is 13" in done.stderr
 
 
 def test_prepare_again_does_nothing(commands: Commands, data: Path) -> None:

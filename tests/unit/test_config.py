@@ -260,7 +260,12 @@ def test_run_id_that_no_place_takes_is_refused(run_id: str) -> None:
 
 def test_decisive_settings_leave_places_out() -> None:
     settings = {"name": "a", "tracking": {}, "storage": {}, "output": {}, "data": {"dir": "d", "continue_share": 0.5}}
-    assert select_decisive(settings) == {"name": "a", "data": {"continue_share": 0.5}}
+    assert select_decisive(settings) == {"name": "a", "data": {"continue_share": 0.5}, "eval": {}}
+
+
+def test_decisive_settings_leave_out_what_only_says_when_a_test_fails() -> None:
+    settings = {"name": "a", "eval": {"window": 64, "max_copied_words": 13}}
+    assert select_decisive(settings) == {"name": "a", "data": {}, "eval": {"window": 64}}
 
 
 @pytest.mark.parametrize("uri", ["bucket/prefix", "s3://", "s3://A/b", "https://s3.amazonaws.com/b"])

@@ -6,7 +6,15 @@ import re
 import pytest
 
 from ghostpen import errors
-from ghostpen.errors import DeployError, GhostpenError, Interrupted, JobFailed, Terminated, TrainingStopped
+from ghostpen.errors import (
+    CopyingError,
+    DeployError,
+    GhostpenError,
+    Interrupted,
+    JobFailed,
+    Terminated,
+    TrainingStopped,
+)
 
 EVERY_ERROR = [
     item
@@ -28,6 +36,7 @@ def test_message_with_line_breaks_becomes_one_line() -> None:
 
 def test_exit_code_of_outcomes_differs_from_bad_input() -> None:
     assert {error: error.exit_code for error in EVERY_ERROR if error.exit_code not in (2, *range(20, 40))} == {
+        CopyingError: 3,
         TrainingStopped: 1,
         DeployError: 1,
         JobFailed: 1,

@@ -275,6 +275,7 @@ def write(
         top_p=top_p,
         seed=seed,
         console=make_console(),
+        warn=lambda message: typer.echo(message, err=True),
     )
 
 

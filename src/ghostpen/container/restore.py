@@ -17,8 +17,11 @@ from ghostpen.errors import BundleDamagedError, DataError
 from ghostpen.training.checkpoints import SEAL, find_newest_checkpoint, is_whole, read_step
 
 DATA_MANIFEST = "manifest.json"
-# A training must not see the test texts, and a test needs no other ones.
-READ_SPLITS = {"train": ("train", "val", "contrast_train", "contrast_val"), "test": ("test", "contrast_test")}
+# A training must not see the test texts; a test looks in the training texts for what was copied. First what must be.
+READ_SPLITS = {
+    "train": ("train", "val", "contrast_train", "contrast_val"),
+    "test": ("test", "contrast_test", "train", "val", "contrast_train"),
+}
 Warn = Callable[[str], None]
 
 

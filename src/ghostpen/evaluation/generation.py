@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,11 @@ def write_text(
     top_p: float,
     seed: int,
     console: Console,
+    warn: Callable[[str], None],
 ) -> None:
     """Print a continuation by the run's adapter; with `compare`, the base model's first.
+
+    It is said where the adapter copies from its training text, and where that could not be looked for.
 
     Raises:
         DataError: the prompt is empty.
@@ -49,6 +53,33 @@ def write_text(
     with console.status("the adapter writes"):
         text = continue_text(adapted.model, adapted.tokenizer, prompt, **options)  # type: ignore[arg-type]
     _print(console, f"adapter {config.name}" if compare else None, prompt, text)
+    with console.status("looking for copied text"):
+        warning = find_warning(text, prompt=prompt, data_dir=config.data.dir, run_dir=run_dir)
+    if warning:
+        warn(warning)
+
+
+def find_warning(text: str, *, prompt: str, data_dir: Path, run_dir: Path) -> str | None:
+    """Return what is to be said about copies in a continuation, if anything."""
+    from ghostpen.data.manifest import load_manifest
+    from ghostpen.data.sections import load_sections
+    from ghostpen.evaluation.copying import Sample, find_copy
+    from ghostpen.evaluation.copying_report import render_span
+    from ghostpen.training.manifest import read_manifest
+
+    try:
+        data_sha256, sections = load_manifest(data_dir).data_sha256, load_sections(data_dir, "train")
+    except DataError as error:
+        return f"not checked for copied text: {error.message}"
+    manifest = read_manifest(run_dir)
+    if manifest is None or manifest["data_sha256"] != data_sha256:
+        return f"not checked for copied text: {data_dir} holds other data than the run was trained on"
+    copied = find_copy(Sample(text, prompt=prompt), sections)
+    if copied is None:
+        return None
+    return (
+        f"copied: {render_span(copied)} of the training text; another --seed or --temperature writes something else"
+    )
 
 
 def _print(console: Console, heading: str | None, prompt: str, text: str) -> None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ghostpen.errors import DataError
+from ghostpen.evaluation.copying_report import CopyingReport
 from ghostpen.evaluation.specificity import (
     CONFIDENCE_LEVEL,
     MIN_SECTIONS,
@@ -102,6 +103,7 @@ class Report(TypedDict):
     specificity: SpecificityReport
     author_test: TextReport
     others_test: TextReport
+    copying: CopyingReport | None
     protocol: Protocol
 
 
@@ -113,6 +115,7 @@ def build_report(
     author_parts: Sequence[str],
     others_parts: Sequence[str],
     protocol: Protocol,
+    copying: CopyingReport | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Report:
@@ -125,6 +128,7 @@ def build_report(
         author_parts: the document of each of the author's sections.
         others_parts: the author of each of the other sections.
         protocol: what else must be the same for this report to be compared with another.
+        copying: what the adapter's samples copy; None where there is none to look at.
         resamples: bootstrap draws.
         seed: of the bootstrap, not of the training.
 
@@ -157,6 +161,7 @@ def build_report(
             resamples=resamples,
             seed=seed,
         ),
+        "copying": copying,
         "protocol": protocol,
     }
 

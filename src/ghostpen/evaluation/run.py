@@ -11,6 +11,13 @@ from ghostpen.config import RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.sections import Section, load_sections
 from ghostpen.errors import ConfigError, DataError
+from ghostpen.evaluation.copying import Sample
+from ghostpen.evaluation.copying_report import (
+    CopyingReport,
+    build_copying_report,
+    check_copied,
+    render_copying_table,
+)
 from ghostpen.evaluation.picture import write_specificity_picture
 from ghostpen.evaluation.report import Protocol, Report, build_report, render_table, write_report
 from ghostpen.score import Score
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 REPORT = "report.json"
 PICTURE = "specificity.png"
+SAMPLES = "samples/after.txt"
 
 
 def test_run(config: RunConfig, *, console: Console) -> Report:
@@ -33,7 +41,8 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
 
     Raises:
         ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
-        DataError: there is no test text, by the author or by others.
+        DataError: there is no test text, by the author or by others, or no sample for eval.max_copied_words.
+        CopyingError: a sample of the run copies more than eval.max_copied_words; the report is written before.
     """
     folder = config.run_dir
     data = load_manifest(config.data.dir)
@@ -57,6 +66,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
             author_parts=[section.document for section in texts["author"]],
             others_parts=[section.author for section in texts["others"]],
             protocol=protocol,
+            copying=measure_copying(config, test=texts["author"]),
         )
         write_report(report, folder / REPORT)
         write_specificity_picture(
@@ -68,7 +78,27 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
     console.print(render_table(report))  # with the verdict below it
+    if report["copying"] is not None:
+        console.print(render_copying_table(report["copying"]))
+    check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
     return report
+
+
+def measure_copying(config: RunConfig, *, test: list[Section]) -> CopyingReport | None:
+    """Measure what the samples that the author's adapter wrote after its training copy; None without samples."""
+    from ghostpen.training.continuations import parse_continuations
+
+    try:
+        text = (config.run_dir / SAMPLES).read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):  # an older run, or a file that is not ours
+        return None
+    return build_copying_report(
+        [Sample(written, prompt=beginning) for beginning, written in parse_continuations(text)],
+        training=load_sections(config.data.dir, "train"),
+        validation=load_sections(config.data.dir, "val"),
+        test=test,
+        others=load_sections(config.data.dir, "contrast_train"),
+    )
 
 
 def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: str) -> None:
@@ -147,7 +177,7 @@ def read_report(path: Path) -> Report | None:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and "protocol" in report else None
+    return report if isinstance(report, dict) and {"protocol", "copying"} <= report.keys() else None
 
 
 def _load_test(config: RunConfig, split: str) -> list[Section]:

@@ -352,7 +352,7 @@ def test_test_takes_the_results_and_numbers_its_report(
         do(job, ["report"])
 
     assert {path.name for path in (job.work / "data").iterdir()} == {
-        "manifest.json", "test.jsonl", "contrast_test.jsonl",
+        "manifest.json", "test.jsonl", "contrast_test.jsonl", "train.jsonl", "val.jsonl", "contrast_train.jsonl",
     }  # fmt: skip
     assert (job.locate("control") / "adapter/adapter.bin").is_file()
     for number in (1, 2):
