@@ -200,9 +200,10 @@ class Repository:
 def find_descendants(process_id: int) -> list[int]:
     """Find the processes that a process has started, and theirs."""
     found = []
-    for path in Path(f"/proc/{process_id}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *find_descendants(child)]
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        for path in Path(f"/proc/{process_id}/task").glob("*/children"):
+            for child in map(int, path.read_text().split()):
+                found += [child, *find_descendants(child)]
     return found
 
 

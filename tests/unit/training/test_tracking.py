@@ -1,5 +1,6 @@
 """Trackers: what is written, and that nothing that one does wrong reaches the training."""
 
+import contextlib
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from tests.pipeline.evidence import read_rows, read_wandb
 from tests.stand_ins.wandb_server import WandbServer
+from tests.workflows.act import find_descendants
 
 from ghostpen.config import RunConfig, build_run_config
 from ghostpen.errors import ConfigError
@@ -443,12 +445,11 @@ def test_key_is_in_no_argument_of_a_process(tmp_path: Path, online: Callable[[st
 
 
 def read_command_lines() -> list[str]:
+    """Read how the processes that this one has started were called; another test's may be called with its own key."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_text(encoding="utf-8").replace("\0", " "))
-        except OSError:  # ended meanwhile
-            continue
+    for process_id in find_descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            found.append(Path(f"/proc/{process_id}/cmdline").read_text(encoding="utf-8").replace("\0", " "))
     return found
 
 
