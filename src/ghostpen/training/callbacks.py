@@ -92,16 +92,19 @@ class FirstStepCheck(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
 
-    A second signal ends it at once: the checkpoint before is then the newest.
+    A second signal, from SAME_S seconds after the first on, ends it at once: the checkpoint before is then the
+    newest. Sooner it is the same one: a parent that dies has the kernel send SIGTERM once for each of its threads.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SAME_S = 1.0
 
     def __init__(self, ranks: Ranks = ALONE) -> None:
         """Wait for a signal."""
         self.ranks = ranks
         self.received: int | None = None  # known to all processes
         self._signal = 0  # received by this one
+        self._received_s = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -115,8 +118,11 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def _request(self, number: int, _frame: Any) -> None:
-        self._signal = number
-        self.__exit__()
+        if not self._signal:
+            self._signal, self._received_s = number, time.monotonic()
+        elif time.monotonic() - self._received_s >= self.SAME_S:
+            self.__exit__()
+            signal.raise_signal(number)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask Trainer for a checkpoint and the end, if any process received a signal."""

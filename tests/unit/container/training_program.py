@@ -37,6 +37,7 @@ def write_checkpoint(number: int, weights: str = "weights") -> None:
 
 
 def stop(number: int, _frame: Any) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])  # one may come several times
     if not ignores:
         write_checkpoint(step + 1, "last weights")
         print(f"error: stopped at step {step}", file=sys.stderr)
