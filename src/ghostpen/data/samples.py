@@ -62,7 +62,7 @@ def render_text_windows(
 
 
 def render_eval_windows(
-    sections: Sequence[Section], tokenizer: Tokenizer, *, window: int, stride: int
+    sections: Sequence[Section], tokenizer: Tokenizer, *, window: int, stride: int, prompt: Sequence[int] = ()
 ) -> list[EvalWindow]:
     """Slide over each section so that every token of its text counts exactly once.
 
@@ -74,15 +74,18 @@ def render_eval_windows(
         tokenizer: a gpt-oss tokenizer.
         window: tokens in a full window, <|startoftext|> included; at least 2.
         stride: tokens that each further window counts; from 1 to window.
+        prompt: tokens that stand at the head of every window, in place of <|startoftext|>; they don't count.
 
     Raises:
         ModelError: the tokenizer lacks a gpt-oss token.
-        ValueError: window or stride is out of range.
+        ValueError: window or stride is out of range, or the prompt leaves no room for text.
     """
     if window < 2 or not 1 <= stride <= window:
         raise ValueError(f"window must be at least 2 and stride within 1..window, not {window} and {stride}")
-    start = find_token_id(tokenizer, START)
-    size = window - 1
+    head = tuple(prompt) or (find_token_id(tokenizer, START),)
+    size = window - len(head)
+    if size < 1:
+        raise ValueError(f"a prompt of {len(head)} tokens leaves no room in a window of {window}")
     windows: list[EvalWindow] = []
     for index, section in enumerate(sections):
         ids = encode(tokenizer, section.text)
@@ -90,8 +93,8 @@ def render_eval_windows(
         while counted < len(ids):
             end = min(counted + (min(stride, size) if counted else size), len(ids))
             begin = max(0, end - size)
-            labels = (IGNORED_LABEL,) * (1 + counted - begin) + tuple(ids[counted:end])
-            windows.append(EvalWindow((start, *ids[begin:end]), labels, index))
+            labels = (IGNORED_LABEL,) * (len(head) + counted - begin) + tuple(ids[counted:end])
+            windows.append(EvalWindow((*head, *ids[begin:end]), labels, index))
             counted = end
     return windows
 

@@ -4,7 +4,8 @@ Owns report.json's shape and the table printed beside it. Decides nothing about 
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -18,18 +19,21 @@ from ghostpen.evaluation.specificity import (
     CONFIDENCE_LEVEL,
     MIN_SECTIONS,
     MODEL_LABELS,
+    NEEDED_LABELS,
     Interval,
     ModelLabel,
     SectionScores,
     Specificity,
     check_aligned,
+    compute_bits,
     compute_gain,
     compute_specificity,
 )
 from ghostpen.files import write_text_atomically
 from ghostpen.score import Score, sum_scores
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+MAX_EXPONENT = 700.0  # of a float; a word perplexity beyond says nothing more
 
 Finding = Literal["specific", "unclear", "others_got_worse", "less_than_others", "too_little_text"]
 
@@ -43,10 +47,15 @@ class IntervalJson(TypedDict):
 
 
 class ModelReport(TypedDict):
-    """One model on one text; the gain is in bits per byte saved against the base, paired by section."""
+    """One model on one text; the gain is in bits per byte saved against the base, paired by section.
+
+    word_perplexity = exp(loss / words), by words between blanks: comparable between tokenizers, as bits per byte are.
+    """
 
     perplexity: float
+    word_perplexity: float
     bits_per_byte: float
+    bits_per_byte_bounds: IntervalJson
     gain_over_base: IntervalJson
 
 
@@ -67,6 +76,7 @@ class TextReport(TypedDict):
 
     sections: int
     tokens: int
+    words: int
     size_bytes: int
     models: dict[ModelLabel, ModelReport]
     parts: list[PartReport]
@@ -91,6 +101,26 @@ class Protocol(TypedDict):
     training_seed: int
     data_sha256: str
     adapters_sha256: dict[str, str]
+    base: dict[str, str | None]
+
+
+class ContrastReport(TypedDict):
+    """How well bits per byte saved against the control tell the author's pieces of text from others'.
+
+    auc is null where there are fewer than 20 pieces of either.
+    """
+
+    piece_words: int
+    author_pieces: int
+    others_pieces: int
+    auc: IntervalJson | None
+
+
+class PromptReport(TypedDict):
+    """What the prompted base was shown before each window, in the window's own room."""
+
+    passages: int
+    tokens: int
 
 
 class Report(TypedDict):
@@ -101,10 +131,13 @@ class Report(TypedDict):
     finding: Finding
     verdict: str
     specificity: SpecificityReport
+    contrast: ContrastReport | None
+    prompt: PromptReport | None
     author_test: TextReport
     others_test: TextReport
     copying: CopyingReport | None
     protocol: Protocol
+    tokenizer_sha256: str | None
 
 
 def build_report(
@@ -114,19 +147,25 @@ def build_report(
     author: str,
     author_parts: Sequence[str],
     others_parts: Sequence[str],
+    author_words: Sequence[int],
+    others_words: Sequence[int],
     protocol: Protocol,
+    contrast: ContrastReport | None = None,
+    prompt: PromptReport | None = None,
     copying: CopyingReport | None = None,
+    tokenizer_sha256: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Report:
     """Build the report from the scores of base, control and author's adapter on both test splits.
 
     Args:
-        author_scores: on the author's held-out sections, all three models.
-        others_scores: on the other authors' held-out sections, all three models.
+        author_scores: on the author's held-out sections: base, control and author, and prompted if there is one.
+        others_scores: on the other authors' held-out sections, by the same models.
         author: the author's name, as it is to be printed.
         author_parts: the document of each of the author's sections.
         others_parts: the author of each of the other sections.
+        author_words, others_words: the words of each section.
         protocol: what else must be the same for this report to be compared with another.
         copying: what the adapter's samples copy; None where there is none to look at.
         resamples: bootstrap draws.
@@ -152,17 +191,26 @@ def build_report(
             "seed": seed,
         },
         "author_test": _build_text_report(
-            author_scores, parts=author_parts, text="the author's test split", resamples=resamples, seed=seed
-        ),
+            author_scores,
+            parts=author_parts,
+            words=author_words,
+            text="the author's test split",
+            resamples=resamples,
+            seed=seed,
+        ),  # fmt: skip
         "others_test": _build_text_report(
             others_scores,
             parts=others_parts,
+            words=others_words,
             text="the other authors' test split",
             resamples=resamples,
             seed=seed,
-        ),
+        ),  # fmt: skip
+        "contrast": contrast,
+        "prompt": prompt,
         "copying": copying,
         "protocol": protocol,
+        "tokenizer_sha256": tokenizer_sha256,
     }
 
 
@@ -228,25 +276,31 @@ def render_table(report: Report) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=0,  # the box has a blank between columns; more would not fit
     )
+    labels = list_labels(report["author_test"]["models"])
     table.add_column("held-out text")
-    for label in MODEL_LABELS:
+    for label in labels:
         table.add_column(label, justify="right")
-    table.add_column("author over control", justify="right")
+    table.add_column("G: author over control", justify="right")
     gains = report["specificity"]
     for name, text, symbol, gain in (
-        (report["author"], report["author_test"], "G_A", gains["g_a"]),
-        ("other authors", report["others_test"], "G_O", gains["g_o"]),
+        (report["author"], report["author_test"], "A", gains["g_a"]),
+        ("other authors", report["others_test"], "O", gains["g_o"]),
     ):
-        models = [text["models"][label] for label in MODEL_LABELS]
+        models = [text["models"][label] for label in labels]
         bits = [f"{model['bits_per_byte']:.3f}" for model in models]
-        table.add_row(escape(name), *bits, f"{symbol} {_render_bounds(gain)}", style="bold")
+        table.add_row(escape(f"{name} ({symbol})"), *bits, _render_bounds(gain), style="bold")
         table.add_row("  as perplexity", *(f"{model['perplexity']:.2f}" for model in models), style="dim")
+        table.add_row("  of a word", *(f"{model['word_perplexity']:.1f}" for model in models), style="dim")
         for part in text["parts"]:
-            bits = [f"{part['bits_per_byte'][label]:.3f}" for label in MODEL_LABELS]
+            bits = [f"{part['bits_per_byte'][label]:.3f}" for label in labels]
             table.add_row(escape(f"  {part['name']}"), *bits, f"{part['gain']:+.3f}")
         table.add_section()
-    table.add_row("S = G_A - G_O", "", "", "", _render_bounds(gains["s"]), style="bold")
+    blanks = [""] * len(labels)
+    table.add_row("S = G_A - G_O", *blanks, _render_bounds(gains["s"]), style="bold")
+    if report["contrast"] is not None and report["contrast"]["auc"] is not None:
+        table.add_row("tells the author", *blanks, f"AUC {_render_bounds(report['contrast']['auc'])[1:]}")
     return table
 
 
@@ -262,9 +316,10 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def _build_text_report(
-    scores: SectionScores, *, parts: Sequence[str], text: str, resamples: int, seed: int
+    scores: SectionScores, *, parts: Sequence[str], words: Sequence[int], text: str, resamples: int, seed: int
 ) -> TextReport:
-    check_aligned(scores, text=text)
+    labels = list_labels(scores)
+    check_aligned(scores, text=text, models=labels)
     if len(parts) != len(scores["base"]):
         raise DataError(
             f"{text}: {len(scores['base'])} sections but {len(parts)} part names; name each section's part"
@@ -273,29 +328,41 @@ def _build_text_report(
     return {
         "sections": len(parts),
         "tokens": whole.tokens,
+        "words": sum(words),
         "size_bytes": whole.size_bytes,
         "models": {
-            label: _build_model_report(scores, label=label, resamples=resamples, seed=seed) for label in MODEL_LABELS
+            label: _build_model_report(scores, label=label, words=sum(words), resamples=resamples, seed=seed)
+            for label in labels
         },
         "parts": [
-            _build_part_report(name, {label: _choose(scores[label], parts, name) for label in MODEL_LABELS})
+            _build_part_report(name, {label: _choose(scores[label], parts, name) for label in labels})
             for name in dict.fromkeys(parts)
         ],
     }
 
 
-def _build_model_report(scores: SectionScores, *, label: ModelLabel, resamples: int, seed: int) -> ModelReport:
+def list_labels(scores: Iterable[ModelLabel]) -> list[ModelLabel]:
+    """List the models that there are scores of, with those that there must be, in their order."""
+    given = {*scores, *NEEDED_LABELS}
+    return [label for label in MODEL_LABELS if label in given]
+
+
+def _build_model_report(
+    scores: SectionScores, *, label: ModelLabel, words: int, resamples: int, seed: int
+) -> ModelReport:
     whole = sum_scores(scores[label])
     gain = compute_gain(scores, reference="base", model=label, resamples=resamples, seed=seed)
     return {
         "perplexity": whole.perplexity,
+        "word_perplexity": math.exp(min(whole.loss_nats / max(words, 1), MAX_EXPONENT)),
         "bits_per_byte": whole.bits_per_byte,
+        "bits_per_byte_bounds": _build_interval_json(compute_bits(scores[label], resamples=resamples, seed=seed)),
         "gain_over_base": _build_interval_json(gain),
     }
 
 
 def _build_part_report(name: str, scores: SectionScores) -> PartReport:
-    wholes = {label: sum_scores(scores[label]) for label in MODEL_LABELS}
+    wholes = {label: sum_scores(listed) for label, listed in scores.items()}
     return {
         "name": name,
         "sections": len(scores["base"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from ghostpen.config import RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
 from ghostpen.data.sections import Section, load_sections
 from ghostpen.errors import ConfigError, DataError
+from ghostpen.evaluation.contrast import PIECE_WORDS, Pieces, compute_auc, compute_savings, cut_pieces
 from ghostpen.evaluation.copying import Sample
 from ghostpen.evaluation.copying_report import (
     CopyingReport,
@@ -19,7 +21,17 @@ from ghostpen.evaluation.copying_report import (
     render_copying_table,
 )
 from ghostpen.evaluation.picture import write_specificity_picture
-from ghostpen.evaluation.report import Protocol, Report, build_report, render_table, write_report
+from ghostpen.evaluation.prompting import render_author_prompt
+from ghostpen.evaluation.report import (
+    FORMAT_VERSION,
+    ContrastReport,
+    PromptReport,
+    Protocol,
+    Report,
+    build_report,
+    render_table,
+    write_report,
+)
 from ghostpen.score import Score
 from ghostpen.training.manifest import read_manifest
 from ghostpen.training.metrics import read_metrics
@@ -47,25 +59,40 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     folder = config.run_dir
     data = load_manifest(config.data.dir)
     texts = {"author": _load_test(config, "test"), "others": _load_test(config, "contrast_test")}
+    training = load_sections(config.data.dir, "train")
     adapters: dict[ModelLabel, Path] = {"control": folder / CONTROL_FOLDER, "author": folder}
-    check_comparable({label: _read_finished(path, label) for label, path in adapters.items()}, data.data_sha256)
+    manifests = {label: _read_finished(path, label) for label, path in adapters.items()}
+    check_comparable(manifests, data.data_sha256)
     protocol: Protocol = {
         "window": config.eval.window,
         "stride": config.eval.stride,
         "training_seed": config.train.seed,
         "data_sha256": data.data_sha256,
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
+        "base": manifests["author"]["base"],
     }
     report = read_report(folder / REPORT)
     if report is None or report["protocol"] != protocol:
-        scores = score_models(config, texts=texts, adapters=adapters, console=console)
+        pieces = {name: cut_pieces(sections) for name, sections in texts.items()}
+        scored = score_models(
+            config,
+            texts=texts | {f"{name} pieces": found.sections for name, found in pieces.items()},
+            adapters=adapters,
+            training=training,
+            console=console,
+        )
         report = build_report(
-            {label: scores[label, "author"] for label in ("base", "control", "author")},
-            others_scores={label: scores[label, "others"] for label in ("base", "control", "author")},
+            scored.select("author"),
+            others_scores=scored.select("others"),
             author=data.inputs.author,
             author_parts=[section.document for section in texts["author"]],
             others_parts=[section.author for section in texts["others"]],
+            author_words=[len(section.text.split()) for section in texts["author"]],
+            others_words=[len(section.text.split()) for section in texts["others"]],
             protocol=protocol,
+            contrast=measure_contrast(scored, pieces=pieces),
+            prompt=scored.prompt,
+            tokenizer_sha256=scored.tokenizer_sha256,
             copying=measure_copying(config, test=texts["author"]),
         )
         write_report(report, folder / REPORT)
@@ -121,27 +148,46 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
         )
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One Score a section, by (model, text); and what the prompted base was shown, if there was room."""
+
+    scores: dict[tuple[ModelLabel, str], list[Score]]
+    prompt: PromptReport | None
+    tokenizer_sha256: str
+
+    def select(self, text: str) -> dict[ModelLabel, list[Score]]:
+        """Select the scores of one text, by model."""
+        return {label: scores for (label, name), scores in self.scores.items() if name == text}
+
+
 def score_models(
     config: RunConfig,
     *,
     texts: dict[str, list[Section]],
     adapters: dict[ModelLabel, Path],
+    training: list[Section],
     console: Console,
-) -> dict[tuple[ModelLabel, str], list[Score]]:
-    """Score every model on every text; returns one Score a section, by (model, text)."""
+) -> Scored:
+    """Score every model on every text; only the adapters on texts whose name ends in "pieces"."""
     with console.status("loading the model"):
         from ghostpen.model.loading import load_adapter, load_base, unload_adapter
         from ghostpen.training.perplexity import score_sections
 
         loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
+    prompt = render_author_prompt(training, loaded.tokenizer, room=config.eval.window // 2, seed=config.train.seed)
     scores: dict[tuple[ModelLabel, str], list[Score]] = {}
     models: list[tuple[ModelLabel, Path | None]] = [("base", None), *adapters.items()]
+    if prompt is not None:
+        models.insert(1, ("prompted", None))
     from rich.progress import Progress
 
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         for label, path in models:
             current = load_adapter(loaded, path / "adapter") if path else loaded
             for name, sections in texts.items():
+                if not sections or (name.endswith("pieces") and path is None):
+                    continue
                 task = progress.add_task(f"{label} on {name}")
 
                 def on_progress(done: int, total: int, task: Any = task) -> None:
@@ -154,11 +200,38 @@ def score_models(
                     window=config.eval.window,
                     stride=config.eval.stride,
                     batch_size=config.eval.batch_size,
+                    prompt=prompt.ids if prompt is not None and label == "prompted" else (),
                     on_progress=on_progress,
                 )
             if path:
                 loaded = unload_adapter(current)
-    return scores
+    shown: PromptReport | None = {"passages": prompt.passages, "tokens": len(prompt.ids)} if prompt else None
+    return Scored(scores, shown, hash_tokenizer(loaded.tokenizer))
+
+
+def measure_contrast(scored: Scored, *, pieces: dict[str, Pieces]) -> ContrastReport | None:
+    """Measure how well bits per byte saved tell the author's pieces from others'; None where a text has no piece."""
+    if not all(found.sections for found in pieces.values()):
+        return None
+    by_text = {name: scored.select(f"{name} pieces") for name in pieces}
+    savings = {name: compute_savings(scores["control"], scores["author"]) for name, scores in by_text.items()}
+    auc = compute_auc(
+        savings["author"],
+        savings["others"],
+        author_origins=pieces["author"].origins,
+        others_origins=pieces["others"].origins,
+    )
+    return {
+        "piece_words": PIECE_WORDS,
+        "author_pieces": len(savings["author"]),
+        "others_pieces": len(savings["others"]),
+        "auc": {"estimate": auc.estimate, "low": auc.low, "high": auc.high} if auc else None,
+    }
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Hash a fast tokenizer, as it is written to tokenizer.json."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def hash_adapter(folder: Path) -> str:
@@ -177,7 +250,7 @@ def read_report(path: Path) -> Report | None:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and {"protocol", "copying"} <= report.keys() else None
+    return report if isinstance(report, dict) and report.get("format_version") == FORMAT_VERSION else None
 
 
 def _load_test(config: RunConfig, split: str) -> list[Section]:

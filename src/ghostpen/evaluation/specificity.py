@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from ghostpen.errors import DataError, NothingCountedError
 from ghostpen.score import Score
 
-ModelLabel = Literal["base", "control", "author"]
-MODEL_LABELS: tuple[ModelLabel, ...] = ("base", "control", "author")
+ModelLabel = Literal["base", "prompted", "control", "author"]
+"""The base model, the base with passages of the author before each window, and the two adapters."""
+MODEL_LABELS: tuple[ModelLabel, ...] = ("base", "prompted", "control", "author")
+NEEDED_LABELS: tuple[ModelLabel, ...] = ("base", "control", "author")
 SectionScores = Mapping[ModelLabel, Sequence[Score]]
 """One list of scores for each model, all aligned: place i is section i of the same text."""
 
@@ -109,7 +111,19 @@ def compute_gain(
     return _build_interval(estimate, draws=draws, sections=len(scores[model]))
 
 
-def check_aligned(scores: SectionScores, *, text: str, models: Sequence[ModelLabel] = MODEL_LABELS) -> None:
+def compute_bits(scores: Sequence[Score], *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Compute a model's bits per byte on one text, with the percentile bootstrap interval over sections.
+
+    Raises:
+        NothingCountedError: there is no section, or one without a counted token.
+    """
+    nothing = [Score(0.0, score.tokens, score.size_bytes) for score in scores]
+    check_aligned({"base": scores}, text="the test split", models=("base",))
+    draws = _resample_gains(scores, nothing, resamples=resamples, rng=np.random.default_rng(seed))
+    return _build_interval(_compute_pooled_gain(scores, nothing), draws=draws, sections=len(scores))
+
+
+def check_aligned(scores: SectionScores, *, text: str, models: Sequence[ModelLabel] = NEEDED_LABELS) -> None:
     """Refuse scores that are missing, empty, or not of the same sections for each of the models.
 
     Args:

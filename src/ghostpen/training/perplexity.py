@@ -67,6 +67,7 @@ def score_sections(
     window: int,
     stride: int,
     batch_size: int,
+    prompt: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> list[Score]:
@@ -77,6 +78,7 @@ def score_sections(
 
     Args:
         window: tokens the model sees at once. stride: tokens from one window's start to the next.
+        prompt: tokens at the head of every window, in place of <|startoftext|>; they take from its room.
         on_progress: called with (windows done, windows in all).
         ranks: the processes that share the work. Whole batches are dealt out, the same as one process makes,
             so that the result is the same to the order of the last sum; every process returns it.
@@ -90,7 +92,7 @@ def score_sections(
     Source: the strided evaluation of Hugging Face's "Perplexity of fixed-length models", with sums of nats
         in place of means of means.
     """
-    windows = render_eval_windows(sections, tokenizer, window=window, stride=stride)
+    windows = render_eval_windows(sections, tokenizer, window=window, stride=stride, prompt=prompt)
     if not windows:
         raise NothingCountedError("there is no token to score: the texts are empty; run `ghostpen prepare` again")
     nats, tokens = [0.0] * len(sections), [0] * len(sections)

@@ -7,8 +7,8 @@ from ghostpen.evaluation.specificity import ModelLabel, SectionScores
 from ghostpen.score import Score
 
 # Bits per byte of each model; six sections of 100 to 600 bytes, 2,100 in all, 25 tokens in each 100 bytes.
-AUTHOR_BITS: dict[ModelLabel, float] = {"base": 2.0, "control": 1.9, "author": 1.8}
-OTHERS_BITS: dict[ModelLabel, float] = {"base": 2.0, "control": 1.9, "author": 1.88}
+AUTHOR_BITS: dict[ModelLabel, float] = {"base": 2.0, "prompted": 1.95, "control": 1.9, "author": 1.8}
+OTHERS_BITS: dict[ModelLabel, float] = {"base": 2.0, "prompted": 2.05, "control": 1.9, "author": 1.88}
 
 
 def build_text(bits_per_byte: dict[ModelLabel, float], *, sections: int = 6) -> SectionScores:
@@ -30,7 +30,16 @@ def report() -> Report:
         author="Jane Austen",
         author_parts=["emma"] * 6,
         others_parts=["irving", "irving", "irving", "bronte", "bronte", "bronte"],
-        protocol={"window": 256, "stride": 128, "training_seed": 7, "data_sha256": "0" * 64},
+        author_words=[20 * n for n in range(1, 7)],  # a word of 5 bytes
+        others_words=[20 * n for n in range(1, 7)],
+        protocol={
+            "window": 256,
+            "stride": 128,
+            "training_seed": 7,
+            "data_sha256": "0" * 64,
+            "adapters_sha256": {},
+            "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
+        },
         resamples=100,
         seed=3,
     )

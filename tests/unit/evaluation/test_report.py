@@ -8,6 +8,7 @@ from rich.console import Console
 from ghostpen.errors import DataError
 from ghostpen.evaluation.report import (
     Finding,
+    Protocol,
     Report,
     build_report,
     find_specificity,
@@ -37,6 +38,16 @@ UNCLEAR_AT_ZERO = build_specificity(s=(0.0, 0.0, 0.0), g_a=(0.0, 0.0, 0.0))
 OTHERS_GOT_WORSE = build_specificity(s=(0.036, 0.03, 0.042), g_a=(0.001, -0.004, 0.006))
 LESS_THAN_OTHERS = build_specificity(s=(-0.02, -0.03, -0.01), g_a=(0.04, 0.035, 0.045))
 TOO_LITTLE_TEXT = build_specificity(s=(0.036, None, None), g_a=(0.04, None, None))
+
+
+PROTOCOL: Protocol = {
+    "window": 1,
+    "stride": 1,
+    "training_seed": 0,
+    "data_sha256": "",
+    "adapters_sha256": {},
+    "base": {},
+}
 
 
 def print_plainly(report: Report, *, width: int) -> str:
@@ -101,6 +112,12 @@ def test_build_report_gives_each_models_numbers_on_the_whole_text(report: Report
     assert text["models"]["base"]["perplexity"] == pytest.approx(2.0**8)
     assert text["models"]["base"]["gain_over_base"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
     assert text["models"]["author"]["perplexity"] == pytest.approx(2.0**7.2)
+    # 420 words of 5 bytes: 2 ** (5 * bits).
+    assert text["words"] == 420
+    assert text["models"]["author"]["word_perplexity"] == pytest.approx(2.0**9)
+    assert text["models"]["prompted"]["bits_per_byte_bounds"] == pytest.approx(
+        {"estimate": 1.95, "low": 1.95, "high": 1.95}
+    )
     assert text["models"]["author"]["gain_over_base"]["estimate"] == pytest.approx(0.2)
 
 
@@ -120,7 +137,7 @@ def test_build_report_splits_a_text_into_its_parts_in_order(report: Report) -> N
         1500,
         375,
     )
-    assert bronte["bits_per_byte"] == pytest.approx({"base": 2.0, "control": 1.9, "author": 1.88})
+    assert bronte["bits_per_byte"] == pytest.approx({"base": 2.0, "prompted": 2.05, "control": 1.9, "author": 1.88})
     assert bronte["perplexity"]["base"] == pytest.approx(256.0)
     assert bronte["gain"] == pytest.approx(0.02)
 
@@ -139,7 +156,9 @@ def test_build_report_with_a_part_name_too_few_is_an_error() -> None:
             author="A",
             author_parts=["one"],
             others_parts=["one", "two"],
-            protocol={"window": 1, "stride": 1, "training_seed": 0, "data_sha256": ""},
+            author_words=[1, 1],
+            others_words=[1, 1],
+            protocol=PROTOCOL,
         )
 
 
@@ -153,7 +172,9 @@ def test_build_report_without_the_base_is_an_error() -> None:
             author="A",
             author_parts=["one"],
             others_parts=["one"],
-            protocol={"window": 1, "stride": 1, "training_seed": 0, "data_sha256": ""},
+            author_words=[1],
+            others_words=[1],
+            protocol=PROTOCOL,
         )
 
 
@@ -181,9 +202,9 @@ def test_render_table_shows_models_gains_and_verdict_in_80_columns(report: Repor
     printed = print_plainly(report, width=80)
     rows = [line.split() for line in printed.splitlines()]
 
-    assert ["Jane", "Austen", "2.000", "1.900", "1.800", "G_A", "+0.100", "[+0.100,", "+0.100]"] in rows
-    assert ["as", "perplexity", "256.00", "194.01", "147.03"] in rows
-    assert ["bronte", "2.000", "1.900", "1.880", "+0.020"] in rows
+    assert ["Jane", "Austen", "(A)", "2.000", "1.950", "1.900", "1.800", "+0.100", "[+0.100,", "+0.100]"] in rows
+    assert ["as", "perplexity", "256.00", "222.86", "194.01", "147.03"] in rows
+    assert ["bronte", "2.000", "2.050", "1.900", "1.880", "+0.020"] in rows
     assert ["S", "=", "G_A", "-", "G_O", "+0.080", "[+0.080,", "+0.080]"] in rows
     assert " ".join(report["verdict"].split()) in " ".join(printed.split())
 
