@@ -305,6 +305,17 @@ class RunConfig(Root):
         """Give the run's own folder."""
         return self.output.dir / self.name
 
+    @property
+    def own_contrast_dir(self) -> Path:
+        """Give the folder of other authors' texts that `ghostpen test --control auto` makes for the run."""
+        return self.run_dir / "contrast"
+
+    @property
+    def contrast_dir(self) -> Path:
+        """Give the folder of other authors' splits: the data's, or the run's own where the data have none."""
+        given, own = (folder / "contrast_train.jsonl" for folder in (self.data.dir, self.own_contrast_dir))
+        return own.parent if own.exists() and not given.exists() else self.data.dir
+
 
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run's settings from a TOML file, with `section.key=value` overrides on top.

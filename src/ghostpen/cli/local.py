@@ -20,6 +20,13 @@ class RunMode(enum.Enum):
     test = "test"
 
 
+class ControlMode(enum.Enum):
+    """Where `test` takes the control from."""
+
+    trained = "trained"
+    auto = "auto"
+
+
 class Typography(enum.Enum):
     """What `prepare` does with quotes, dashes and blanks."""
 
@@ -183,6 +190,10 @@ def test(
         typer.Option(metavar="FILE", help="Settings of the run; the newest run in runs/ if left out."),
     ] = None,
     overrides: SetOption = None,
+    control: Annotated[
+        ControlMode,
+        typer.Option(help="auto trains the control where it is missing; from the shipped authors if need be."),
+    ] = ControlMode.trained,
 ) -> None:
     """Measure base, control and author adapter on held-out texts, and say whether the style was learned."""
     from ghostpen.config import find_newest_run, load_run_config, load_saved_config
@@ -194,9 +205,15 @@ def test(
     else:
         run_config = load_saved_config(find_newest_run())
 
-    from ghostpen.evaluation.run import test_run
+    from ghostpen.evaluation.run import check_author, test_run
 
-    test_run(run_config, console=make_console())
+    console = make_console()
+    if control is ControlMode.auto:
+        from ghostpen.evaluation.control import ensure_control
+
+        check_author(run_config)  # before a training that nothing could be compared to
+        ensure_control(run_config, console=console, show_progress=partial(show_progress, in_bytes=False))
+    test_run(run_config, console=console)
 
 
 @app.command()

@@ -102,6 +102,7 @@ class Protocol(TypedDict):
     data_sha256: str
     adapters_sha256: dict[str, str]
     base: dict[str, str | None]
+    contrast_sha256: str
 
 
 class ContrastReport(TypedDict):

@@ -58,7 +58,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     """
     folder = config.run_dir
     data = load_manifest(config.data.dir)
-    texts = {"author": _load_test(config, "test"), "others": _load_test(config, "contrast_test")}
+    texts = {"author": _load_test(config.data.dir, "test"), "others": _load_contrast_test(config)}
     training = load_sections(config.data.dir, "train")
     adapters: dict[ModelLabel, Path] = {"control": folder / CONTROL_FOLDER, "author": folder}
     manifests = {label: _read_finished(path, label) for label, path in adapters.items()}
@@ -70,6 +70,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
         "data_sha256": data.data_sha256,
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
         "base": manifests["author"]["base"],
+        "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
     }
     report = read_report(folder / REPORT)
     if report is None or report["protocol"] != protocol:
@@ -124,8 +125,17 @@ def measure_copying(config: RunConfig, *, test: list[Section]) -> CopyingReport 
         training=load_sections(config.data.dir, "train"),
         validation=load_sections(config.data.dir, "val"),
         test=test,
-        others=load_sections(config.data.dir, "contrast_train"),
+        others=load_sections(config.contrast_dir, "contrast_train"),
     )
+
+
+def check_author(config: RunConfig) -> None:
+    """Make sure that the author's adapter is trained.
+
+    Raises:
+        ConfigError: it is not, or not to its end.
+    """
+    _read_finished(config.run_dir, "author")
 
 
 def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: str) -> None:
@@ -253,11 +263,20 @@ def read_report(path: Path) -> Report | None:
     return report if isinstance(report, dict) and report.get("format_version") == FORMAT_VERSION else None
 
 
-def _load_test(config: RunConfig, split: str) -> list[Section]:
-    sections = load_sections(config.data.dir, split)
+def _load_contrast_test(config: RunConfig) -> list[Section]:
+    if not (config.contrast_dir / "contrast_test.jsonl").exists():
+        raise ConfigError(
+            f"{config.data.dir} has no other authors' texts, which the author's adapter is held against: "
+            "add --control auto to take the shipped ones, or prepare the data again with --contrast DIR"
+        )
+    return _load_test(config.contrast_dir, "contrast_test")
+
+
+def _load_test(folder: Path, split: str) -> list[Section]:
+    sections = load_sections(folder, split)
     if not sections:
         raise DataError(
-            f"{config.data.dir / split}.jsonl is empty, so there is nothing to test on; "
+            f"{folder / split}.jsonl is empty, so there is nothing to test on; "
             "prepare more documents, or name the ones to hold out with --test-docs"
         )
     return sections
@@ -267,9 +286,13 @@ def _read_finished(folder: Path, label: str) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if manifest is not None and manifest["finished"]:
         return manifest
-    option = " --control" if label == "control" else ""
     state = "is not finished" if manifest else "is not trained"
+    if label == "control":
+        raise ConfigError(
+            f"the control adapter in {folder} {state}: add --control auto, or train it with "
+            "`ghostpen train --config FILE --control`" + (" --resume" if manifest else "")
+        )
     raise ConfigError(
-        f"the {label} adapter in {folder} {state}: train it with `ghostpen train --config FILE{option}`"
+        f"the {label} adapter in {folder} {state}: train it with `ghostpen train --config FILE`"
         + (" --resume" if manifest else "")
     )

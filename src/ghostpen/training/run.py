@@ -12,7 +12,7 @@ from ghostpen.data.manifest import load_manifest
 from ghostpen.data.mix import MixedSamples, build_train_samples
 from ghostpen.data.pairs import PairKind, Pairs, load_pairs
 from ghostpen.data.samples import TrainSample
-from ghostpen.data.sections import Section, load_sections
+from ghostpen.data.sections import CONTRAST_SPLITS, Section, load_sections
 from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
@@ -165,10 +165,11 @@ def load_training(config: RunConfig, split: str) -> TrainingText:
     Raises:
         DataError: it is not there, or a line of it is none.
     """
-    sections = load_sections(config.data.dir, split)
+    folder = config.contrast_dir if split in CONTRAST_SPLITS else config.data.dir
+    sections = load_sections(folder, split)
     shares: dict[PairKind, float] = {"brief": config.data.brief_share, "rewrite": config.data.rewrite_share}
     wanted = [kind for kind, share in shares.items() if share > 0]
-    return TrainingText(sections, [load_pairs(config.data.dir, kind, split, sections) for kind in wanted])
+    return TrainingText(sections, [load_pairs(folder, kind, split, sections) for kind in wanted])
 
 
 def load_validation(config: RunConfig) -> dict[str, list[Section]]:
@@ -176,8 +177,8 @@ def load_validation(config: RunConfig) -> dict[str, list[Section]]:
     from ghostpen.training.perplexity import choose_validation_sections
 
     splits = {"val": load_sections(config.data.dir, "val")}
-    if (config.data.dir / "contrast_val.jsonl").exists():
-        splits["contrast_val"] = load_sections(config.data.dir, "contrast_val")
+    if (config.contrast_dir / "contrast_val.jsonl").exists():
+        splits["contrast_val"] = load_sections(config.contrast_dir, "contrast_val")
     for split, sections in splits.items():
         if not sections:
             raise DataError(
