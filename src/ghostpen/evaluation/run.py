@@ -69,7 +69,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
         "training_seed": config.train.seed,
         "data_sha256": data.data_sha256,
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
-        "base": manifests["author"]["base"],
+        "base": manifests["author"]["base_model"],
         "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
     }
     report = read_report(folder / REPORT)
