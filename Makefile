@@ -12,6 +12,7 @@ check: setup    ## lint, format, types, import boundaries
 	@scripts/check
 bench: setup    ## measure speed, memory and perplexity beside named peers, in minutes; appends to benchmarks/results
 	@.venv/bin/python benchmarks/peers.py
+	@.venv/bin/python benchmarks/perplexity.py
 rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
 	@scripts/rehearse-image
 rehearse-deploy: setup    ## deploy that image to a simulated account, its containers podman's; root, after rehearse-image

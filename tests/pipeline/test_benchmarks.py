@@ -95,3 +95,29 @@ def test_prepare_is_measured_beside_the_tokenizer_on_the_same_texts(tmp_path: Pa
     speeds = [size_bytes / 1e6 / result["wall_s"] for result in results]
     assert line["ours_over_peer"]["tokenizers"]["megabytes_per_s"] == pytest.approx(speeds[0] / speeds[1], abs=0.02)
     assert [row.split()[0] for row in prepare.render_table(line).splitlines()[1:3]] == ["ours", "tokenizers"]
+
+
+def test_our_side_of_the_perplexity_benchmark_measures_what_transformers_loses(tmp_path: Path, base: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import perplexity
+
+    pieces = perplexity.cut_pieces(3, size_bytes=400)
+    ours = perplexity.run_side("ours", base=base, pieces=pieces, harness=tmp_path, out=tmp_path / "ours")
+    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base).eval()
+    start = tokenizer.bos_token_id  # as the harness puts it in front
+    theirs = []
+    for piece in pieces:
+        ids = torch.tensor([[start, *tokenizer.encode(piece, add_special_tokens=False)]])
+        with torch.no_grad():
+            theirs.append(float(model(ids, labels=ids).loss) * (ids.shape[1] - 1))
+    assert ours["nats"] == pytest.approx(theirs, rel=1e-4)
+    peer = {"side": "lm-eval", "seconds": 2 * ours["seconds"], "nats": theirs, "tokens": ours["tokens"]}
+    peer |= {"peak_bytes": 4 * ours["peak_bytes"], "before_bytes": 0}
+    line = perplexity.summarise([ours, peer])
+    assert line["speed_ours_over_peer"] == {"median": 2.0, "min": 2.0, "max": 2.0}
+    assert line["peak_ours_over_peer"]["median"] == 0.25
+    assert "speed x2.0 [2.0, 2.0]" in perplexity.render_line(line)

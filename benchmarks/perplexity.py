@@ -1,0 +1,231 @@
+"""The exact perplexity of held-out text: ghostpen beside EleutherAI's lm-evaluation-harness (loglikelihood_rolling).
+
+    make bench     # part of it; about five minutes on 2 idle cores; appends a line to results/perplexity.jsonl
+
+Every measurement is a process of its own, and the two sides take turns. Equal for both: the model (a tiny gpt-oss
+with gpt-oss's real vocabulary), float32, the text (pieces of Emma that fit into one window, because the harness puts
+the last token in front of a document's further windows where we put <|startoftext|>), windows in a batch, threads.
+Measured: seconds for all pieces without loading; VmHWM, the most memory that the process has held, and how much that
+is above what it held before the first window; nats, which must be the same. The more windows in a batch, the more
+the harness takes for its logits: 8 is in favour of neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from materials import BOOKS, ROOT, VOCABULARY, build_materials, fetch_tokenizer
+from peers import read_cpu
+from sides import read_status_bytes
+
+BUILD = ROOT / "build/peers"
+RESULTS = Path(__file__).parent / "results/perplexity.jsonl"
+SIDES = ("ours", "lm-eval")
+WINDOW = 512
+BATCH_SIZE = 8
+PIECES = 60
+SIDE_LIMIT_S = 900
+INSTALL_LIMIT_S = 120
+HARNESS = {
+    "lm-eval==0.4.13": "5daaa1973bf874005f64f28d3834b875f6886f0d6475878e6a6c821994a5286a",
+    "zstandard==0.25.0": "9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072",
+}
+
+
+def install_harness(folder: Path) -> Path:
+    """Install the harness and what it imports beside the environment, once.
+
+    Raises:
+        SystemExit: it can't be had.
+    """
+    target = folder / "lm-eval"
+    if not target.is_dir():
+        wanted, part = folder / "lm-eval.txt", folder / "lm-eval.part"
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted.write_text("".join(f"{name} --hash=sha256:{digest}\n" for name, digest in HARNESS.items()))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        done = subprocess.run(
+            [*pip, "--target", str(part), "-r", str(wanted)], capture_output=True, text=True, timeout=INSTALL_LIMIT_S
+        )
+        if done.returncode:
+            raise SystemExit(f"error: lm-eval can't be installed into {part}: {done.stderr.strip()}")
+        part.rename(target)
+    return target
+
+
+def cut_pieces(count: int, *, size_bytes: int = 1_500) -> list[str]:
+    """Cut pieces of whole paragraphs from Emma, each of one window at most."""
+    with zipfile.ZipFile(BOOKS) as opened:
+        paragraphs = opened.read("emma.txt").decode().split("\n\n")[10:]
+    pieces, piece = [], ""
+    for paragraph in paragraphs:
+        piece += paragraph + "\n\n"
+        if len(piece) >= size_bytes:
+            pieces += [piece.strip()] if len(piece) < 1.2 * size_bytes else []
+            piece = ""
+    return pieces[:count]
+
+
+def score_with_ours(base: Path, pieces: Sequence[str]) -> dict[str, Any]:
+    """Score as `ghostpen test` does."""
+    from ghostpen.config import ModelConfig
+    from ghostpen.data.sections import Section
+    from ghostpen.model.loading import load_base
+    from ghostpen.training.perplexity import score_sections
+
+    config = ModelConfig(name=str(base), precision="float32", require_gpu=False)
+    loaded = load_base(config, max_length=WINDOW)
+    sections = [Section(text, "Jane Austen", "emma", number, False, False) for number, text in enumerate(pieces)]
+    before, began_s = read_status_bytes("VmHWM"), time.perf_counter()
+    scores = score_sections(
+        loaded.model, loaded.tokenizer, sections, window=WINDOW, stride=WINDOW, batch_size=BATCH_SIZE
+    )
+    return _describe(began_s, before, [score.loss_nats for score in scores], sum(score.tokens for score in scores))
+
+
+def score_with_harness(base: Path, pieces: Sequence[str]) -> dict[str, Any]:
+    """Score with loglikelihood_rolling, at its defaults for a CPU."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    lm = HFLM(pretrained=str(base), device="cpu", dtype="float32", batch_size=BATCH_SIZE, max_length=WINDOW)
+    requests = [Instance("loglikelihood_rolling", {}, (text,), number) for number, text in enumerate(pieces)]
+    before, began_s = read_status_bytes("VmHWM"), time.perf_counter()
+    found = lm.loglikelihood_rolling(requests, disable_tqdm=True)
+    return _describe(began_s, before, [-nats for nats in found], sum(len(lm.tok_encode(text)) for text in pieces))
+
+
+def _describe(began_s: float, before: int, nats: Sequence[float], tokens: int) -> dict[str, Any]:
+    seconds = time.perf_counter() - began_s
+    peak = read_status_bytes("VmHWM")
+    return {"seconds": seconds, "peak_bytes": peak, "before_bytes": before, "nats": list(nats), "tokens": tokens}
+
+
+def run_side(side: str, *, base: Path, pieces: Sequence[str], harness: Path, out: Path) -> dict[str, Any]:
+    """Measure one side in a process of its own.
+
+    Raises:
+        SystemExit: it failed or took too long; its output is beside the result.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    job = {"side": side, "base": str(base), "pieces": list(pieces), "out": str(out / "result.json")}
+    path = [str(harness)] * (side == "lm-eval") + [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    set_here = {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    log = out / "output.txt"
+    with log.open("w", encoding="utf-8") as output:
+        try:
+            done = subprocess.run(
+                [sys.executable, __file__, "--job", json.dumps(job)],
+                env=os.environ | set_here, stdout=output, stderr=output, timeout=SIDE_LIMIT_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise SystemExit(f"error: {side} took more than {SIDE_LIMIT_S} seconds; see {log}") from error
+    if done.returncode:
+        raise SystemExit(f"error: {side} ended with exit code {done.returncode}; {log} says why")
+    result: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    return result | {"side": side}
+
+
+def measure(*, base: Path, pieces: Sequence[str], pairs: int, harness: Path, folder: Path) -> list[dict[str, Any]]:
+    """Measure both sides in turns."""
+    results = []
+    for pair in range(pairs):
+        for side in SIDES if pair % 2 == 0 else SIDES[::-1]:
+            print(f"pair {pair + 1} of {pairs}: {side}", file=sys.stderr)
+            results.append(
+                run_side(side, base=base, pieces=pieces, harness=harness, out=folder / f"perplexity/{pair}-{side}")
+            )
+    return results
+
+
+def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make the medians over the pairs a line of the results file."""
+    ours, theirs = ([result for result in results if result["side"] == side] for side in SIDES)
+    speed = [peer["seconds"] / one["seconds"] for one, peer in zip(ours, theirs, strict=True)]
+    memory = [one["peak_bytes"] / peer["peak_bytes"] for one, peer in zip(ours, theirs, strict=True)]
+    scoring = [
+        (one["peak_bytes"] - one["before_bytes"]) / (peer["peak_bytes"] - peer["before_bytes"])
+        for one, peer in zip(ours, theirs, strict=True)
+    ]
+    apart = max(abs(one - peer) for one, peer in zip(ours[0]["nats"], theirs[0]["nats"], strict=True))
+    return {
+        "date": datetime.date.today().isoformat(),
+        "peer": next(iter(HARNESS)),
+        "speed_ours_over_peer": _summarise(speed),
+        "peak_ours_over_peer": _summarise(memory),
+        "peak_of_scoring_ours_over_peer": _summarise(scoring),
+        "largest_difference_of_a_piece_nats": apart,
+        "sides": {
+            side: {
+                "nats_per_token": sum(found[0]["nats"]) / found[0]["tokens"],
+                "tokens": found[0]["tokens"],
+                "tokens_per_s": round(statistics.median(one["tokens"] / one["seconds"] for one in found), 1),
+                "peak_mib": round(statistics.median(one["peak_bytes"] for one in found) / 2**20),
+            }
+            for side, found in zip(SIDES, (ours, theirs), strict=True)
+        },
+        "setting": {"window": WINDOW, "batch_size": BATCH_SIZE, "vocabulary": VOCABULARY, "pairs": len(ours)},
+        "cpu": read_cpu(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _summarise(ratios: Sequence[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(ratios), 2), "min": round(min(ratios), 2), "max": round(max(ratios), 2)}
+
+
+def render_line(line: Mapping[str, Any]) -> str:
+    """Render a line of the results file for a terminal."""
+    speed, peak, scoring = (
+        "x{median} [{min}, {max}]".format(**line[name])
+        for name in ("speed_ours_over_peer", "peak_ours_over_peer", "peak_of_scoring_ours_over_peer")
+    )
+    return (
+        f"exact perplexity, ours / {line['peer']}: speed {speed}, peak {peak}, of scoring alone {scoring}; "
+        f"at most {line['largest_difference_of_a_piece_nats']:.1e} nats apart in a piece"
+    )
+
+
+def main() -> None:
+    """Measure, print, append."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--no-record", action="store_true", help="print only; append nothing")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        job = json.loads(options.job)
+        score = score_with_ours if job["side"] == "ours" else score_with_harness
+        Path(job["out"]).write_text(json.dumps(score(Path(job["base"]), job["pieces"])), encoding="utf-8")
+        return
+    materials = build_materials(
+        BUILD / "materials",
+        tokenizer=fetch_tokenizer(BUILD), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
+    )  # fmt: skip
+    results = measure(
+        base=materials / "base",
+        pieces=cut_pieces(PIECES),
+        pairs=options.pairs,
+        harness=install_harness(BUILD),
+        folder=BUILD / "runs",
+    )
+    line = summarise(results)
+    print(render_line(line))
+    if not options.no_record:
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
