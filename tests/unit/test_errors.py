@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,34 @@ def test_end_of_a_deployment_has_a_word_and_a_code_of_its_own() -> None:
 def test_drawing_names_every_error_with_its_exit_code() -> None:
     drawn = dict(re.findall(r"^[ │├└─]*(\w+) +(\d+) ", errors.__doc__ or "", flags=re.MULTILINE))
     assert drawn == {error.__name__: str(error.exit_code) for error in EVERY_ERROR}
+
+
+def test_troubleshooting_has_an_entry_for_every_error() -> None:
+    page = (Path(__file__).parents[2] / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^### (\w+)\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL))
+    assert set(entries) == {error.__name__ for error in EVERY_ERROR} - {"GhostpenError"}
+    for error in EVERY_ERROR:
+        if issubclass(error, DeployError) and error is not DeployError:
+            assert entries[error.__name__].startswith(f"{error.exit_code}, `{error.reason}`: ")
+
+
+def test_troubleshooting_groups_errors_by_their_exit_code() -> None:
+    page = (Path(__file__).parents[2] / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    for heading, group in re.findall(
+        r"^## Exit codes? ([^:]+): .+?\n(.+?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL
+    ):
+        numbers = [int(number) for number in re.findall(r"\d+", heading)]
+        allowed = range(numbers[0], numbers[-1] + 1)
+        for name in re.findall(r"^### (\w+)$", group, re.MULTILINE):
+            assert getattr(errors, name).exit_code in allowed, name
+
+
+def test_troubleshooting_quotes_messages_that_there_are() -> None:
+    root = Path(__file__).parents[2]
+    page = " ".join((root / "docs/troubleshooting.md").read_text(encoding="utf-8").split())
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((root / "src/ghostpen").rglob("*.py")))
+    source = re.sub(r'"\s*f?"', "", source)  # literals that stand below each other are one
+    quoted = re.findall(r'\*"(.+?)"\*', page)
+    pieces = [piece.strip() for quote in quoted for piece in re.split(r"\.\.\.|\b[NM]\b", quote)]
+    assert len(quoted) > 10
+    assert [piece for piece in pieces if piece not in source] == []

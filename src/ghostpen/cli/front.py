@@ -53,7 +53,7 @@ app = typer.Typer(
     name="ghostpen",
     cls=OneLineErrors,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     # A traceback that shows local variables would show the author's private text.
     pretty_exceptions_enable=False,
 )
