@@ -61,6 +61,7 @@ def test_run_folder_holds_what_it_should(tested_run: Run) -> None:
     assert {path.name for path in tested_run.folder.iterdir()} == of_training | {
         "control",
         "report.json",
+        "report.html",
         "specificity.png",
     }
     assert {path.name for path in (tested_run.folder / "control").iterdir()} == of_training

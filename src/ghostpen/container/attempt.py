@@ -32,7 +32,7 @@ RECORD_SHARE = 0.15  # of the grace, for the same after a signal
 STATUS_TIMEOUT_S = 10.0
 CLAIMS = 20  # numbers that are tried for a bundle that others may take meanwhile
 OUTCOME = "outcome.json"
-_REPORT = ("report.json", "specificity.png")
+_REPORT = ("report.json", "report.html", "specificity.png")
 
 
 @dataclass

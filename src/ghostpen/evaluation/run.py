@@ -18,6 +18,7 @@ from ghostpen.evaluation.copying_report import (
     check_copied,
     render_copying_table,
 )
+from ghostpen.evaluation.html.page import write_html
 from ghostpen.evaluation.picture import write_specificity_picture
 from ghostpen.evaluation.report import Protocol, Report, build_report, render_table, write_report
 from ghostpen.score import Score
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 REPORT = "report.json"
 PICTURE = "specificity.png"
+PAGE = "report.html"
 SAMPLES = "samples/after.txt"
 
 
 def test_run(config: RunConfig, *, console: Console) -> Report:
-    """Score the three models on all held-out sections; write report.json and specificity.png.
+    """Score the three models on all held-out sections; write report.json, specificity.png and report.html.
 
     Raises:
         ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
@@ -69,12 +71,12 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
             copying=measure_copying(config, test=texts["author"]),
         )
         write_report(report, folder / REPORT)
-        write_specificity_picture(
-            report,
-            folder / PICTURE,
-            metrics=read_metrics(folder / METRICS),
-            control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-        )
+        curves = {
+            "metrics": read_metrics(folder / METRICS),
+            "control_metrics": read_metrics(folder / CONTROL_FOLDER / METRICS),
+        }
+        write_specificity_picture(report, folder / PICTURE, **curves)
+        write_html(report, folder / PAGE, **curves, written=[], training=load_sections(config.data.dir, "train"))
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
     console.print(render_table(report))  # with the verdict below it
