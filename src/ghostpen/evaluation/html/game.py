@@ -63,12 +63,17 @@ def cut_to_words(text: str, count: int) -> str:
 
 
 def render_key(number: int, place: int, *, seed: int) -> str:
-    """Render what the page compares an answer with; it is no secret, it only can't be read at a glance.
+    """Render what the page compares an answer with; it is no secret, it only can't be read at a glance."""
+    return hash_text(f"{seed}/{number}/{place}")
 
-    Source: Fowler, Noll and Vo's hash FNV-1a of 32 bits, which takes a line in a page's script.
+
+def hash_text(text: str) -> str:
+    """Hash a text as the page's script does.
+
+    Source: Fowler, Noll and Vo's FNV-1a of 32 bits, which takes a line there.
     """
     value = 0x811C9DC5
-    for letter in f"{seed}/{number}/{place}".encode():
+    for letter in text.encode():
         value = (value ^ letter) * 0x01000193 % 2**32
     return f"{value:08x}"
 
