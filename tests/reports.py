@@ -57,8 +57,8 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def _interval(estimate: float, spread: float = 0.03) -> dict[str, float]:
-    return {"estimate": estimate, "low": estimate - spread, "high": estimate + spread}
+def _auc(auc: float) -> dict[str, float]:
+    return {"texts": 24, "auc": auc, "low": auc - 0.02, "high": auc + 0.02}
 
 
 def _accepted(share: float, normalised: float | None) -> dict[str, Any]:
@@ -88,15 +88,13 @@ def build_style() -> dict[str, Any]:
         },
         "c2st": {
             "piece_words": 200,
-            "floor": _interval(0.52), "other_work": _interval(0.66), "others": _interval(0.97, 0.01),
-            "models": {
-                "base": {"texts": 24, "auc": _interval(0.95)},
-                "author": {"texts": 24, "auc": {"estimate": 0.81, "low": None, "high": None}},
-            },
+            "floor": _auc(0.52), "other_work": _auc(0.66), "others": _auc(0.97),
+            "models": {"base": _auc(0.95), "author": _auc(0.81)},
         },
         "delta": {"refusal": REFUSAL},
         "rhythm": {
-            "block_words": 1000, "real_blocks": 300, "blocks": {"base": 5, "author": 5},
+            "block_words": 1000, "band_blocks": 300, "blocks": {"base": 5, "author": 5},
+            "unreliable": ["commas"],
             "measures": [
                 {"name": "sentence", "label": "words in a sentence", "mean": 22.0, "deviation": 4.0,
                  "held_out": {"value": 21.4, "z": -0.15}, "others": {"value": 17.6, "z": -1.1},
@@ -111,7 +109,8 @@ def build_style() -> dict[str, Any]:
             },
         },
         "map": {
-            "x_axis": "sounds like Austen", "y_axis": "shorter sentences", "pool_words": 2000,
+            "x_axis": "sounds like Austen", "y_axis": "words in a sentence", "y_measure": "sentence",
+            "pool_words": 2000,
             "points": [
                 *_cloud("real", "emma", 2.0, 0.5), *_cloud("real", "persuasion", 1.6, 0.1),
                 *_cloud("other", "irving", -1.5, 1.2), *_cloud("other", "crane", -2.5, -1.3),
@@ -119,3 +118,16 @@ def build_style() -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
+
+
+def build_writing() -> dict[str, Any]:
+    """Build the part about how each model writes, as report.json has it."""
+    rates = {"base": (0.1, 0.5, 0.0), "control": (0.05, 0.6, 0.0), "author": (0.04, 0.8, 0.002)}
+    return {
+        "models": {
+            label: {"texts": 24, "words": 960, "loop_rate": loops, "end_rate": ends, "extraction_rate": recited}
+            for label, (loops, ends, recited) in rates.items()
+        },
+        "real_loop_rate": 0.0,
+        "extraction_windows": 500,
+    }

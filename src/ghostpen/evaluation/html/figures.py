@@ -1,7 +1,8 @@
 """The page's figures: what each shows in a sentence, its chart, and the same numbers as a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -18,10 +19,11 @@ from ghostpen.evaluation.html.charts import (
 )
 from ghostpen.evaluation.html.svg import render_signed
 from ghostpen.evaluation.report import IntervalJson, Report, TextReport
-from ghostpen.evaluation.specificity import ModelLabel
+from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexity
 
-ADAPTERS: dict[ModelLabel, str] = {"control": "control", "author": "adapter"}
+MODELS: dict[str, str] = {"base": "base model", "control": "control", "author": "adapter"}
+ADAPTERS: tuple[ModelLabel, ...] = ("control", "author")
 MOST_PARTS = 12
 
 
@@ -73,7 +75,7 @@ def build_specificity(report: Report) -> list[Figure]:
         ("Other authors", report["others_test"]),
     )
     groups = [
-        (name, [make_bar(shown, text["models"][label]["gain_over_base"], label) for label, shown in ADAPTERS.items()])
+        (name, [make_bar(MODELS[label], text["models"][label]["gain_over_base"], label) for label in ADAPTERS])
         for name, text in texts
     ]
     forest = [
@@ -170,6 +172,32 @@ def build_copying(copying: CopyingReport) -> Figure:
     )
 
 
+def build_writing(report: Report) -> Figure | None:
+    """Build how often each model goes in circles, ends by itself and recites; None of a report without it."""
+    found = cast(Mapping[str, Any], report).get("written")
+    if not found:
+        return None
+    real = found["real_loop_rate"]
+    shown: tuple[tuple[str, str, list[Bar]], ...] = (
+        ("Go round in circles", "loop_rate", [] if real is None else [Bar("real text", real, "real")]),
+        ("End by themselves", "end_rate", []),
+        ("Recite training text", "extraction_rate", []),
+    )
+    groups = [
+        (heading, [*scale, *(Bar(MODELS[label], model[key], label) for label, model in found["models"].items())])
+        for heading, key, scale in shown
+        if all(model[key] is not None for model in found["models"].values())
+    ]
+    title = "Share of texts, or of places in the training text"
+    return Figure(
+        "How it writes",
+        "Circles: 20 words in a row that come again. Recite: given 50 tokens of the training text, the model goes on "
+        f"to the letter for 50 more; {found['extraction_windows']:,} places.",
+        render_bars("writing", groups, title=title, render=render_percent, label_width=84),
+        tabulate_bars(title, groups, render_percent),
+    )
+
+
 def build_summary(report: Report) -> Markup:
     """Draw S with its interval, for the page's head."""
     gains = report["specificity"]
@@ -212,6 +240,22 @@ def render_estimate(interval: IntervalJson) -> str:
     return f"{render_signed(bar.value)} ({render_bounds(bar)})"
 
 
+def tabulate_bars(
+    caption: str, groups: Sequence[tuple[str, Sequence[Bar]]], render: Callable[[float], str]
+) -> Numbers:
+    """Make the table of a chart of bars."""
+    rows = [
+        (
+            f"{heading}: {bar.label}" if heading else bar.label,
+            render(bar.value),
+            "\N{EN DASH}" if bar.low is None or bar.high is None else f"{render(bar.low)} to {render(bar.high)}",
+        )
+        for heading, bars in groups
+        for bar in bars
+    ]
+    return Numbers(caption, ("", "value", "95 % interval"), tuple(rows))
+
+
 def _read_coverage(found: CopyingJson, least: int) -> float:
     return {5: found["coverage_5"], 8: found["coverage_8"], 13: found["coverage_13"]}[least]
 
@@ -249,13 +293,13 @@ def _tabulate_curves(curves: Mapping[str, Sequence[Point]], title: str) -> Numbe
 def _tabulate_models(texts: Sequence[tuple[str, TextReport]]) -> Numbers:
     rows = [
         (
-            f"{name}: {shown}",
+            f"{name}: {MODELS[label]}",
             f"{model['bits_per_byte']:.3f}",
             render_perplexity(model["perplexity"]),
             "\N{EN DASH}" if label == "base" else render_estimate(model["gain_over_base"]),
         )
         for name, text in texts
-        for label, shown in (("base", "base model"), *ADAPTERS.items())
+        for label in MODEL_LABELS
         for model in [text["models"][label]]
     ]
     return Numbers(

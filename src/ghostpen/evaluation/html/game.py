@@ -15,6 +15,9 @@ ROUNDS = 8
 MIN_WORDS = 12
 """Shorter than this, neither text shows anything."""
 
+MAX_WORDS = 120
+"""Nobody reads more of eight pairs."""
+
 CONFIDENCE = 0.95
 
 
@@ -48,8 +51,8 @@ def plan_rounds(pairs: Sequence[Written], *, seed: int) -> list[Round]:
 
 
 def cut_alike(left: str, right: str) -> tuple[str, str]:
-    """Cut two texts to equally many words, keeping the blanks and line breaks between them."""
-    count = min(len(left.split()), len(right.split()))
+    """Cut two texts to equally many words, 120 at most, keeping the blanks and line breaks between them."""
+    count = min(MAX_WORDS, len(left.split()), len(right.split()))
     return cut_to_words(left, count), cut_to_words(right, count)
 
 

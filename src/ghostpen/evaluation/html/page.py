@@ -25,14 +25,16 @@ from ghostpen.evaluation.html.figures import (
     build_parts,
     build_specificity,
     build_summary,
+    build_writing,
     render_numbers,
 )
 from ghostpen.evaluation.html.game import plan_rounds, render_outcome
 from ghostpen.evaluation.html.provenance import build_provenance, render_conditions
 from ghostpen.evaluation.html.samples import Comparison, choose_comparisons, choose_pairs, read_comparisons
-from ghostpen.evaluation.html.style import Style, build_cards, build_map, render_marks
+from ghostpen.evaluation.html.style import build_cards, build_map, render_marks
 from ghostpen.evaluation.html.words import render_perplexity_sentence, render_state
 from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.style_shape import StyleReport
 from ghostpen.evaluation.written import Written
 from ghostpen.files import write_text_atomically
 from ghostpen.training.curve import MetricsRow
@@ -89,7 +91,7 @@ def render_html(
         manifest: of the author's run; None leaves out what only it knows.
         comparisons: what to show where there is no written set.
     """
-    style = cast(Style | None, cast(Mapping[str, Any], report).get("style"))
+    style = cast(StyleReport | None, cast(Mapping[str, Any], report).get("style"))
     own = [text for text in written if text.model == "author"]
     seed = report["protocol"]["training_seed"]
     pairs = choose_pairs(own)
@@ -116,6 +118,7 @@ def render_html(
         comparisons=choose_comparisons(written, hidden=pairs if rounds else ()) if written else list(comparisons),
         copying=report["copying"],
         coverage=build_copying(report["copying"]) if report["copying"] else None,
+        writing=build_writing(report),
         copies=copies,
         conditions=conditions,
         provenance=build_provenance(report, manifest or {}, written=written),

@@ -1,7 +1,7 @@
 """Where every number comes from: seeds, windows, tokenizer, hashes, versions. Given report and manifest; no file."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ghostpen.evaluation.report import Report
 from ghostpen.evaluation.written import Written
@@ -37,11 +37,12 @@ def build_provenance(
         ),
     ]
     if written:
-        kinds = {(text.seed, text.temperature) for text in written}
+        seeds, heats = {text.seed for text in written}, sorted({text.temperature for text in written})
+        span = f"seed {min(seeds)}" if len(seeds) == 1 else f"seeds {min(seeds)} to {max(seeds)}"
         measured.append(("written texts", f"{len(written):,}"))
-        measured.append(
-            ("sampling", "; ".join(f"seed {seed}, temperature {heat:g}" for seed, heat in sorted(kinds)[:4]))
-        )
+        measured.append(("sampling", f"{span}, temperature {' or '.join(f'{heat:g}' for heat in heats)}"))
+    for name, value in cast(Mapping[str, Any], protocol).get("generation", {}).items():
+        measured.append((f"writing, {name.replace('_', ' ')}", f"{value}"))
     if (copying := report["copying"]) is not None:
         measured.append(("samples looked at for copies", f"{copying['training']['samples']:,}"))
     base = manifest.get("base_model") or {}

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ghostpen.evaluation.html.game import cut_to_words
 from ghostpen.evaluation.written import Written
 
 MOST_SHOWN = 6
+MOST_WORDS = 160
 MOST_ASKED = 12  # of which some may be too short to be asked about
 
 Place = tuple[str, str, str | None, int | None]
@@ -84,6 +86,11 @@ def _find_place(text: Written) -> Place:
     return (text.kind, text.prompt, text.document, text.section)
 
 
+def _shorten(text: str) -> str:
+    short = cut_to_words(text, MOST_WORDS)
+    return short if len(short.split()) == len(text.split()) else f"{short} \N{HORIZONTAL ELLIPSIS}"
+
+
 def _compare(texts: dict[str, Written]) -> Comparison:
     first = next(iter(texts.values()))
     base, author = texts.get("base"), texts.get("author")
@@ -91,7 +98,7 @@ def _compare(texts: dict[str, Written]) -> Comparison:
     return Comparison(
         label=f"New topic: {first.prompt}" if is_topic else f"{first.document}, section {first.section}",
         prompt=first.prompt,
-        base=base.text if base else None,
-        author=author.text if author else None,
-        real=first.real,
+        base=_shorten(base.text) if base else None,
+        author=_shorten(author.text) if author else None,
+        real=None if first.real is None else _shorten(first.real),
     )

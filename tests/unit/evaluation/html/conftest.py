@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from tests.pictures import CONTROL, METRICS
-from tests.reports import HELD_OUT, MANIFEST, TRAINING, build_style, build_written
+from tests.reports import HELD_OUT, MANIFEST, TRAINING, build_style, build_writing, build_written
 
 from ghostpen.evaluation.copying import Sample
 from ghostpen.evaluation.copying_report import build_copying_report
@@ -23,6 +23,7 @@ def full_report(report: Report) -> Report:
     )
     report["protocol"]["adapters_sha256"] = {"control": "c" * 64, "author": "a" * 64}
     report["style"] = build_style()  # type: ignore[typeddict-unknown-key]
+    report["written"] = build_writing()  # type: ignore[typeddict-unknown-key]
     return report
 
 

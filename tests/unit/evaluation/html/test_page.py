@@ -216,6 +216,14 @@ def test_style_shows_real_text_beside_and_refusals_as_sentences(render: Callable
     assert "Style map of Jane Austen" in part
 
 
+def test_how_each_model_writes_stands_beside_real_text(render: Callable[..., str]) -> None:
+    part = read_part(render(), "copying")
+
+    assert "Go round in circles: real text 0 %, base model 10 %, control 5.0 %, adapter 4.0 %." in part
+    assert "Recite training text: base model 0 %, control 0 %, adapter 0.2 %." in part
+    assert "500 places" in part
+
+
 def test_style_map_that_is_refused_is_a_sentence(full_report: Report) -> None:
     full_report["style"]["map"] = {"refusal": REFUSAL}  # type: ignore[typeddict-item]
 

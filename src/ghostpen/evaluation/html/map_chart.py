@@ -1,12 +1,12 @@
 """The style map: all texts as marks on a plane, the real author's as a shaded region."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from ghostpen.evaluation.html.charts import draw_mark
 from ghostpen.evaluation.html.svg import LETTER, WIDTH, Chart, Scale, cut_name
+from ghostpen.evaluation.style_shape import MapJson, MapPoint
 
 HEIGHT = 356
 SHAPES = ("real", "other", "base", "control", "author")
@@ -14,12 +14,8 @@ SHAPES = ("real", "other", "base", "control", "author")
 Place = tuple[float, float]
 
 
-def render_map(found: Mapping[str, Any], *, author: str) -> Markup:
-    """Draw the map. Shape and colour both tell whose a mark is.
-
-    Args:
-        found: as `style_report.MapJson`.
-    """
+def render_map(found: MapJson, *, author: str) -> Markup:
+    """Draw the map. Shape and colour both tell whose a mark is."""
     points = found["points"]
     xs, ys = [point["x"] for point in points], [point["y"] for point in points]
     across, up = Scale(*_widen(xs), 14, WIDTH - 14), Scale(*_widen(ys), HEIGHT - 38, 36)
@@ -110,7 +106,7 @@ def _overlap(one: tuple[float, float, float, float], two: tuple[float, float, fl
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
-def _describe(points: Sequence[Mapping[str, Any]], author: str) -> str:
+def _describe(points: Sequence[MapPoint], author: str) -> str:
     """Say how far the models' marks are, on average, from the middle of the real author's."""
     middles = {}
     for who in SHAPES:
