@@ -107,6 +107,7 @@ def render_forest(
     bare: bool = False,
     render: Callable[[float], str] = render_signed,
     origin: float = 0.0,
+    ticks: Sequence[float] | None = None,
 ) -> Markup:
     """Draw estimates as dots with their intervals on one scale, the origin marked.
 
@@ -122,7 +123,7 @@ def render_forest(
     bottom = row_height * len(rows) + 4
     chart = Chart(name, height=bottom + 24, title=title, description=_describe_rows(rows, render))
     bands = [(row_height * row + head, row_height * (row + 1)) for row in range(len(rows))]
-    for tick in plan_ticks(low, high, most=4 if beside else 5):
+    for tick in ticks or plan_ticks(low, high, most=4 if beside else 5):
         for top, end in bands:  # not through the names
             chart.add("line", "axis" if tick == origin else "grid", x1=across(tick), x2=across(tick), y1=top, y2=end)
         text = "0" if tick == 0 else render_signed(tick, digits=2) if render is render_signed else render(tick)

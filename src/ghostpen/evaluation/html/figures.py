@@ -136,7 +136,7 @@ def build_copying(copying: CopyingReport) -> Figure:
     """Build how much of the samples stands in runs of words that are elsewhere, too, beside real text's."""
     columns: list[tuple[str, str, CopyingJson]] = [
         ("in training", "author", copying["training"]),
-        ("in held-out", "others", copying["held_out"]),
+        ("in held-out", "ink", copying["held_out"]),
     ]
     if copying["floor"] is not None:
         columns.append(("real text", "real", copying["floor"]))

@@ -104,8 +104,8 @@ def _build_verifier(found: VerifierJson, author: str) -> Figure:
 
 def _build_c2st(found: C2stJson, author: str) -> Figure:
     shown = [
-        ("real, same works", found["floor"], "real"),
-        ("real, other works", found["other_work"], "real"),
+        ("same works", found["floor"], "real"),
+        ("other works", found["other_work"], "real"),
         ("other authors", found["others"], "others"),
         *((_short(label), each, label) for label, each in found["models"].items() if "refusal" not in each),
     ]
@@ -114,7 +114,7 @@ def _build_c2st(found: C2stJson, author: str) -> Figure:
     return Figure(
         "Told apart from real text",
         f"How well a classifier tells a text from what {author} wrote in its place (AUC): 0.5 is not at all, 1 "
-        "always. Lower is better; real text of the same works is the least there is."
+        "always. Lower is better; real text of the same works, and of others by the author, is the scale."
         + _list_refusals(found["models"]),
         render_forest(
             "c2st",
@@ -124,6 +124,7 @@ def _build_c2st(found: C2stJson, author: str) -> Figure:
             beside=124,
             render=_render_plain,
             origin=0.5,
+            ticks=(0.5, 0.75, 1.0),
         ),
         tabulate_bars("AUC of a classifier", [("", bars)], _render_plain),
     )
