@@ -46,6 +46,8 @@ def render_curves(
         chart.add("line", "grid", x1=44, x2=WIDTH - 118, y1=height, y2=height)
         chart.write(render_perplexity(tick) if tick % 1 else f"{tick:,.0f}", "quiet", x=36, y=height, anchor="end")
     for tick in plan_ticks(0, last, most=4):
+        if tick % 1:  # a training of three steps has no half ones
+            continue
         chart.write(f"{tick:,.0f}", "quiet", x=across(tick), y=224, anchor="middle")
     chart.write("training step", "quiet", x=across(last / 2), y=243, anchor="middle")
     ends = []

@@ -10,6 +10,7 @@ from ghostpen.evaluation.written import Written
 
 MOST_SHOWN = 6
 MOST_WORDS = 160
+LABEL_WORDS = 7
 MOST_ASKED = 12  # of which some may be too short to be asked about
 
 Place = tuple[str, str, str | None, int | None]
@@ -86,17 +87,18 @@ def _find_place(text: Written) -> Place:
     return (text.kind, text.prompt, text.document, text.section)
 
 
-def _shorten(text: str) -> str:
-    short = cut_to_words(text, MOST_WORDS)
+def _shorten(text: str, words: int = MOST_WORDS) -> str:
+    short = cut_to_words(text, words)
     return short if len(short.split()) == len(text.split()) else f"{short} \N{HORIZONTAL ELLIPSIS}"
 
 
 def _compare(texts: dict[str, Written]) -> Comparison:
     first = next(iter(texts.values()))
     base, author = texts.get("base"), texts.get("author")
-    is_topic = first.kind == "topic"
+    place = f"{first.document}, section {first.section}"
+    label = f"New topic: {_shorten(first.prompt, LABEL_WORDS)}" if first.kind == "topic" else place
     return Comparison(
-        label=f"New topic: {first.prompt}" if is_topic else f"{first.document}, section {first.section}",
+        label=label,
         prompt=first.prompt,
         base=_shorten(base.text) if base else None,
         author=_shorten(author.text) if author else None,
