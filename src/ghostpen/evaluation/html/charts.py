@@ -124,22 +124,21 @@ def render_forest(
     row_height, head = (28.0, 0.0) if beside else (26.0, 0.0) if bare else (50.0, 24.0)
     bottom = row_height * len(rows) + 4
     chart = Chart(name, height=bottom + 24, title=title, description=_describe_rows(rows, render))
-    bands = [(row_height * row + head, row_height * (row + 1)) for row in range(len(rows))]
     for tick in ticks or plan_ticks(low, high, most=4 if beside else 5):
-        for top, end in bands:  # not through the names
-            chart.add("line", "axis" if tick == origin else "grid", x1=across(tick), x2=across(tick), y1=top, y2=end)
+        for row in range(len(rows)):  # row by row: not through the names above them
+            place = {"y1": row_height * row + head, "y2": row_height * (row + 1)}
+            chart.add("line", "axis" if tick == origin else "grid", x1=across(tick), x2=across(tick), **place)
         text = "0" if tick == 0 else render_signed(tick, digits=2) if render is render_signed else render(tick)
         chart.write(text, "quiet", x=across(tick), y=bottom + 14, anchor="middle")
-    for place, bar in enumerate(rows):
-        middle = row_height * place + (head + row_height) / 2
+    for row, bar in enumerate(rows):
+        middle = row_height * row + (head + row_height) / 2
         if beside:
-            chart.write(cut_name(bar.label, width=beside), x=0, y=middle)
             chart.add("line", f"stem {bar.look}", x1=across(origin), x2=across(bar.value), y1=middle, y2=middle)
-        elif not bare:
-            chart.write(cut_name(bar.label, width=WIDTH), x=0, y=middle - 24)
         _draw_interval(chart, bar, across, middle, look=f"interval {bar.look}")
         chart.add("circle", f"dot {bar.look}", cx=across(bar.value), cy=middle, r=5)
         if not bare:
+            name_width, raised = (beside, 0) if beside else (WIDTH, 24)
+            chart.write(cut_name(bar.label, width=name_width), x=0, y=middle - raised)
             chart.write(render(bar.value), f"strong text {bar.look}", x=WIDTH, y=middle, anchor="end")
     return chart.render()
 

@@ -19,13 +19,12 @@ from ghostpen.data.sections import Section
 from ghostpen.evaluation.copying import Sample
 from ghostpen.evaluation.html.charts import render_percent
 from ghostpen.evaluation.html.copies import find_copies
+from ghostpen.evaluation.html.copying_figures import build_copying, build_writing
 from ghostpen.evaluation.html.figures import (
-    build_copying,
     build_curves,
     build_parts,
     build_specificity,
     build_summary,
-    build_writing,
     render_numbers,
 )
 from ghostpen.evaluation.html.game import plan_rounds, render_outcome
