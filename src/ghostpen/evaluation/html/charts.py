@@ -76,7 +76,7 @@ def render_bars(
     bars = [bar for _, group in groups for bar in group]
     ends = [0.0, *(end for bar in bars for end in (bar.value, bar.low, bar.high) if end is not None)]
     low, high = min(ends), max(ends)
-    value_width = 7 * LETTER
+    value_width = 8 * LETTER
     across = Scale(low, high if high > low else low + 1, label_width + 8, WIDTH - value_width)
     described = [
         f"{heading}: " + ", ".join(f"{bar.label} {render(bar.value)}" for bar in group) for heading, group in groups
