@@ -142,8 +142,8 @@ def prove_c2st(
     if scale.floor.auc > MAX_FLOOR or scale.others.low <= scale.floor.high:
         raise UnprovenError(
             f"with {scale.floor.texts} texts a side the two-sample test tells other authors' real text from the "
-            f"author's with AUC {scale.others.auc:.2f}, and the author's from itself with {scale.floor.auc:.2f}: these "
-            "must be far apart, which takes more or longer texts"
+            f"author's with AUC {scale.others.auc:.2f}, the author's from itself with {scale.floor.auc:.2f}; "
+            "these must be far apart, which takes more or longer texts"
         )
     return scale
 

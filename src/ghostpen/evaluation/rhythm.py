@@ -1,7 +1,8 @@
 """Sentence rhythm and diversity of words, against the band in which the author's own text lies.
 
 Owns the measures, their plain names, and the band. What a block of text scores depends on how long it is and on how
-many places it is from, so all blocks have the same number of words and are made of pieces as long as the samples. Pure.
+many places it is from, so all blocks have the same number of words and are made of pieces as long as the samples.
+Pure.
 
 A measure whose band does not even hold the author's held-out text is not reported.
 
