@@ -200,7 +200,7 @@ def _resample_auc(
     Summed over pairs of sections first, a draw is a product with how often each section occurs. A draw does not fit
     the classifiers anew.
     """
-    names = {name: place for place, name in enumerate(dict.fromkeys(sections))}
+    names = {name: place for place, name in enumerate(sorted(set(sections)))}
     places = np.array([names[section] for section in sections])
     above, compared = np.zeros((2, len(names), len(names)))
     for fold in np.unique(folds):
