@@ -171,7 +171,7 @@ def read_sentence_lengths(text: str, *, abbreviations: frozenset[str] = frozense
         for token in paragraph.split():
             length += 1
             bare = token.rstrip(_CLOSERS)
-            if bare and bare[-1] in _ENDS and bare.strip(_CLOSERS) not in abbreviations:
+            if bare and bare[-1] in _ENDS and bare.strip(_CLOSERS).casefold() not in abbreviations:
                 lengths.append(length)
                 length = 0
         if length:
@@ -180,8 +180,8 @@ def read_sentence_lengths(text: str, *, abbreviations: frozenset[str] = frozense
 
 
 def find_abbreviations(texts: Sequence[str]) -> frozenset[str]:
-    """Find the short words that hardly ever stand without a full stop, such as "Mr."; no dictionary."""
-    tokens = Counter(token.strip(_CLOSERS + ",;:!?—") for text in texts for token in text.split())
+    """Find the short words that hardly ever stand without a full stop, such as "mr."; no dictionary."""
+    tokens = Counter(token.strip(_CLOSERS + ",;:!?—").casefold() for text in texts for token in text.split())
     return frozenset(
         token
         for token, times in tokens.items()
