@@ -16,9 +16,6 @@ from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import ROOT, SECRETS, Run
 from tests.pipeline.evidence import compute_loss_nats, hash_files, load_plainly, read_rows, read_wandb
 
-from ghostpen.data.ngrams import read_words
-from ghostpen.training.continuations import parse_continuations
-
 pytestmark = pytest.mark.pipeline
 
 CURVES = ("train", "val", "contrast_val")
@@ -63,6 +60,7 @@ def test_run_folder_holds_what_it_should(tested_run: Run) -> None:
         "report.json",
         "report.html",
         "specificity.png",
+        "written.jsonl",
     }
     assert {path.name for path in (tested_run.folder / "control").iterdir()} == of_training
     for folder in (tested_run.folder, tested_run.folder / "control"):
@@ -286,15 +284,6 @@ def test_same_command_again_does_nothing(tested_run: Run, commands: Commands, co
     done = commands.succeed(*verb, "--config", config)
     assert done.stdout.startswith("nothing to do: runs/austen")
     assert hash_files(tested_run.folder) == before
-
-
-def test_report_tells_what_the_samples_copy(tested_run: Run) -> None:
-    report = json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))["copying"]
-    written = parse_continuations((tested_run.folder / "samples/after.txt").read_text(encoding="utf-8"))
-    assert len(written) == report["training"]["samples"] == report["held_out"]["samples"] == 2
-    assert 0 < report["training"]["words"] <= sum(len(read_words(text)) for _, text in written)
-    assert report["floor"]["coverage_13"] == 0  # prepare has left no 13 words in a row in both
-    assert "Words in a row shared with other text (2 samples)" in tested_run.done.stdout
 
 
 def test_copies_beyond_the_limit_end_a_test_with_exit_code_3(

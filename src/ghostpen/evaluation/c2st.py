@@ -142,8 +142,8 @@ def prove_c2st(
     if scale.floor.auc > MAX_FLOOR or scale.others.low <= scale.floor.high:
         raise UnprovenError(
             f"with {scale.floor.texts} texts a side the two-sample test tells other authors' real text from the "
-            f"author's with AUC {scale.others.auc:.2f}, and the author's from itself with {scale.floor.auc:.2f}: these "
-            "must be far apart, which takes more or longer texts"
+            f"author's with AUC {scale.others.auc:.2f}, the author's from itself with {scale.floor.auc:.2f}; "
+            "these must be far apart, which takes more or longer texts"
         )
     return scale
 
@@ -200,7 +200,7 @@ def _resample_auc(
     Summed over pairs of sections first, a draw is a product with how often each section occurs. A draw does not fit
     the classifiers anew.
     """
-    names = {name: place for place, name in enumerate(dict.fromkeys(sections))}
+    names = {name: place for place, name in enumerate(sorted(set(sections)))}
     places = np.array([names[section] for section in sections])
     above, compared = np.zeros((2, len(names), len(names)))
     for fold in np.unique(folds):

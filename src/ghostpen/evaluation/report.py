@@ -26,10 +26,12 @@ from ghostpen.evaluation.specificity import (
     compute_gain,
     compute_specificity,
 )
+from ghostpen.evaluation.style_report import StyleReport
+from ghostpen.evaluation.written_report import WrittenReport
 from ghostpen.files import write_text_atomically
 from ghostpen.score import Score, sum_scores
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Finding = Literal["specific", "unclear", "others_got_worse", "less_than_others", "too_little_text"]
 
@@ -83,6 +85,16 @@ class SpecificityReport(TypedDict):
     seed: int
 
 
+class GenerationProtocol(TypedDict):
+    """How the texts were written; tasks_sha256 is of all prompts, lengths, seeds and temperatures."""
+
+    tasks: int
+    tasks_sha256: str
+    top_p: float
+    min_p: float
+    extraction_windows: int
+
+
 class Protocol(TypedDict):
     """What must be the same for two reports to be compared."""
 
@@ -91,6 +103,7 @@ class Protocol(TypedDict):
     training_seed: int
     data_sha256: str
     adapters_sha256: dict[str, str]
+    generation: GenerationProtocol
 
 
 class Report(TypedDict):
@@ -104,6 +117,8 @@ class Report(TypedDict):
     author_test: TextReport
     others_test: TextReport
     copying: CopyingReport | None
+    written: WrittenReport | None
+    style: StyleReport | None
     protocol: Protocol
 
 
@@ -116,6 +131,8 @@ def build_report(
     others_parts: Sequence[str],
     protocol: Protocol,
     copying: CopyingReport | None = None,
+    written: WrittenReport | None = None,
+    style: StyleReport | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Report:
@@ -129,6 +146,7 @@ def build_report(
         others_parts: the author of each of the other sections.
         protocol: what else must be the same for this report to be compared with another.
         copying: what the adapter's samples copy; None where there is none to look at.
+        written: how each model writes; None where nothing was written. style: see `style_report`; likewise.
         resamples: bootstrap draws.
         seed: of the bootstrap, not of the training.
 
@@ -162,6 +180,8 @@ def build_report(
             seed=seed,
         ),
         "copying": copying,
+        "written": written,
+        "style": style,
         "protocol": protocol,
     }
 

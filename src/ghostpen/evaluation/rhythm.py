@@ -1,7 +1,8 @@
 """Sentence rhythm and diversity of words, against the band in which the author's own text lies.
 
 Owns the measures, their plain names, and the band. What a block of text scores depends on how long it is and on how
-many places it is from, so all blocks have the same number of words and are made of pieces as long as the samples. Pure.
+many places it is from, so all blocks have the same number of words and are made of pieces as long as the samples.
+Pure.
 
 A measure whose band does not even hold the author's held-out text is not reported.
 
@@ -170,7 +171,7 @@ def read_sentence_lengths(text: str, *, abbreviations: frozenset[str] = frozense
         for token in paragraph.split():
             length += 1
             bare = token.rstrip(_CLOSERS)
-            if bare and bare[-1] in _ENDS and bare.strip(_CLOSERS) not in abbreviations:
+            if bare and bare[-1] in _ENDS and bare.strip(_CLOSERS).casefold() not in abbreviations:
                 lengths.append(length)
                 length = 0
         if length:
@@ -179,8 +180,8 @@ def read_sentence_lengths(text: str, *, abbreviations: frozenset[str] = frozense
 
 
 def find_abbreviations(texts: Sequence[str]) -> frozenset[str]:
-    """Find the short words that hardly ever stand without a full stop, such as "Mr."; no dictionary."""
-    tokens = Counter(token.strip(_CLOSERS + ",;:!?—") for text in texts for token in text.split())
+    """Find the short words that hardly ever stand without a full stop, such as "mr."; no dictionary."""
+    tokens = Counter(token.strip(_CLOSERS + ",;:!?—").casefold() for text in texts for token in text.split())
     return frozenset(
         token
         for token, times in tokens.items()

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostpen.config import RunConfig, select_decisive
+from ghostpen.config import EvalConfig, RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
-from ghostpen.data.sections import Section, load_sections
-from ghostpen.errors import ConfigError, DataError
-from ghostpen.evaluation.copying import Sample
-from ghostpen.evaluation.copying_report import (
-    CopyingReport,
-    build_copying_report,
-    check_copied,
-    render_copying_table,
-)
+from ghostpen.data.tokens import encode
+from ghostpen.errors import ConfigError
+from ghostpen.evaluation.copying import choose_windows
+from ghostpen.evaluation.copying_report import check_copied, render_copying_table
 from ghostpen.evaluation.html.page import write_html
+from ghostpen.evaluation.measures import list_continuations, measure_copying, measure_style
+from ghostpen.evaluation.models import score_models
 from ghostpen.evaluation.picture import write_specificity_picture
-from ghostpen.evaluation.report import Protocol, Report, build_report, render_table, write_report
-from ghostpen.score import Score
+from ghostpen.evaluation.prompts import Task, plan_tasks
+from ghostpen.evaluation.report import (
+    GenerationProtocol,
+    Protocol,
+    Report,
+    build_report,
+    render_table,
+    write_report,
+)
+from ghostpen.evaluation.specificity import MODEL_LABELS
+from ghostpen.evaluation.texts import Texts
+from ghostpen.evaluation.writing import PartFile, write_all
+from ghostpen.evaluation.written import read_written, write_written
+from ghostpen.evaluation.written_report import build_written_report, render_written_table
 from ghostpen.training.manifest import read_manifest
 from ghostpen.training.metrics import read_metrics
 from ghostpen.training.run import CONTROL_FOLDER
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from ghostpen.evaluation.specificity import ModelLabel
 
@@ -35,11 +47,15 @@ METRICS = "metrics.jsonl"
 REPORT = "report.json"
 PICTURE = "specificity.png"
 PAGE = "report.html"
-SAMPLES = "samples/after.txt"
+WRITTEN = "written.jsonl"
+PART = "written.part.jsonl"
 
 
 def test_run(config: RunConfig, *, console: Console) -> Report:
-    """Score the three models on all held-out sections; write report.json, specificity.png and report.html.
+    """Have the three models write, score them on all held-out sections; write report.json and report.html.
+
+    What is written goes to written.jsonl, and first, batch by batch, to a file from which a test that was broken
+    off goes on.
 
     Raises:
         ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
@@ -48,59 +64,124 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     """
     folder = config.run_dir
     data = load_manifest(config.data.dir)
-    texts = {"author": _load_test(config, "test"), "others": _load_test(config, "contrast_test")}
+    texts = Texts.load(config.data.dir)
     adapters: dict[ModelLabel, Path] = {"control": folder / CONTROL_FOLDER, "author": folder}
     check_comparable({label: _read_finished(path, label) for label, path in adapters.items()}, data.data_sha256)
+    tasks = plan_tasks(texts.test, settings=config.eval)
     protocol: Protocol = {
         "window": config.eval.window,
         "stride": config.eval.stride,
         "training_seed": config.train.seed,
         "data_sha256": data.data_sha256,
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
+        "generation": build_generation_protocol(tasks, config.eval),
     }
     report = read_report(folder / REPORT)
-    if report is None or report["protocol"] != protocol:
-        scores = score_models(config, texts=texts, adapters=adapters, console=console)
-        report = build_report(
-            {label: scores[label, "author"] for label in ("base", "control", "author")},
-            others_scores={label: scores[label, "others"] for label in ("base", "control", "author")},
+    if report is None or report["protocol"] != protocol or bool(tasks) != (folder / WRITTEN).exists():
+        report = measure_run(
+            config,
+            texts=texts,
+            tasks=tasks,
+            adapters=adapters,
             author=data.inputs.author,
-            author_parts=[section.document for section in texts["author"]],
-            others_parts=[section.author for section in texts["others"]],
             protocol=protocol,
-            copying=measure_copying(config, test=texts["author"]),
+            console=console,
         )
-        write_report(report, folder / REPORT)
-        curves = {
-            "metrics": read_metrics(folder / METRICS),
-            "control_metrics": read_metrics(folder / CONTROL_FOLDER / METRICS),
-        }
-        write_specificity_picture(report, folder / PICTURE, **curves)
-        write_html(report, folder / PAGE, **curves, written=[], training=load_sections(config.data.dir, "train"))
+        write_page(report, folder, texts=texts)
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
-    console.print(render_table(report))  # with the verdict below it
-    if report["copying"] is not None:
-        console.print(render_copying_table(report["copying"]))
+        if not (folder / PAGE).is_file():  # a test of an older version, or one that was killed just before
+            write_page(report, folder, texts=texts)
+    for table in render_tables(report):  # the verdict is below the first
+        console.print(table)
     check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
     return report
 
 
-def measure_copying(config: RunConfig, *, test: list[Section]) -> CopyingReport | None:
-    """Measure what the samples that the author's adapter wrote after its training copy; None without samples."""
-    from ghostpen.training.continuations import parse_continuations
+def measure_run(
+    config: RunConfig,
+    *,
+    texts: Texts,
+    tasks: Sequence[Task],
+    adapters: dict[ModelLabel, Path],
+    author: str,
+    protocol: Protocol,
+    console: Console,
+) -> Report:
+    """Do what `test_run` does where nothing is done yet; what was written before goes first, because it can go on."""
+    folder = config.run_dir
+    with console.status("loading the model"):
+        from ghostpen.model.loading import load_base
 
-    try:
-        text = (config.run_dir / SAMPLES).read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):  # an older run, or a file that is not ours
-        return None
-    return build_copying_report(
-        [Sample(written, prompt=beginning) for beginning, written in parse_continuations(text)],
-        training=load_sections(config.data.dir, "train"),
-        validation=load_sections(config.data.dir, "val"),
-        test=test,
-        others=load_sections(config.data.dir, "contrast_train"),
+        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
+    windows = choose_windows(
+        [encode(loaded.tokenizer, section.text) for section in texts.training],
+        count=config.eval.extraction_windows,
+        seed=0,
     )
+    part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
+    writings = write_all(
+        loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
+    )
+    scores = score_models(
+        loaded,
+        adapters,
+        texts={
+            **{(label, "the author's text"): texts.test for label in MODEL_LABELS},
+            **{(label, "others' text"): texts.others_test for label in MODEL_LABELS},
+            **{("control", who): sections for who, sections in list_continuations(writings.written).items()},
+        },
+        settings=config.eval,
+        console=console,
+    )
+    with console.status("measuring what was written"):
+        copying = measure_copying(config, texts=texts, written=writings.written)
+        style = measure_style(writings.written, texts=texts, author=author, scores=scores)
+    report = build_report(
+        {label: scores[label, "the author's text"] for label in MODEL_LABELS},
+        others_scores={label: scores[label, "others' text"] for label in MODEL_LABELS},
+        author=author,
+        author_parts=[section.document for section in texts.test],
+        others_parts=[section.author for section in texts.others_test],
+        protocol=protocol,
+        copying=copying,
+        written=build_written_report(writings.written, windows=windows, recited=writings.recited),
+        style=style,
+    )
+    if tasks:
+        write_written(writings.written, folder / WRITTEN)
+    else:
+        (folder / WRITTEN).unlink(missing_ok=True)
+    write_report(report, folder / REPORT)
+    write_specificity_picture(
+        report,
+        folder / PICTURE,
+        metrics=read_metrics(folder / METRICS),
+        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
+    )
+    part.remove()
+    return report
+
+
+def write_page(report: Report, folder: Path, *, texts: Texts) -> None:
+    """Write report.html into a run's folder, from what is there."""
+    write_html(
+        report,
+        folder / PAGE,
+        metrics=read_metrics(folder / METRICS),
+        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
+        written=read_written(folder / WRITTEN),
+        training=texts.training,
+    )
+
+
+def render_tables(report: Report) -> Iterator[Table]:
+    """Render what a test prints."""
+    yield render_table(report)
+    if report["written"] is not None:
+        yield render_written_table(report["written"])
+    if report["copying"] is not None:
+        yield render_copying_table(report["copying"])
 
 
 def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: str) -> None:
@@ -123,46 +204,6 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
         )
 
 
-def score_models(
-    config: RunConfig,
-    *,
-    texts: dict[str, list[Section]],
-    adapters: dict[ModelLabel, Path],
-    console: Console,
-) -> dict[tuple[ModelLabel, str], list[Score]]:
-    """Score every model on every text; returns one Score a section, by (model, text)."""
-    with console.status("loading the model"):
-        from ghostpen.model.loading import load_adapter, load_base, unload_adapter
-        from ghostpen.training.perplexity import score_sections
-
-        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
-    scores: dict[tuple[ModelLabel, str], list[Score]] = {}
-    models: list[tuple[ModelLabel, Path | None]] = [("base", None), *adapters.items()]
-    from rich.progress import Progress
-
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        for label, path in models:
-            current = load_adapter(loaded, path / "adapter") if path else loaded
-            for name, sections in texts.items():
-                task = progress.add_task(f"{label} on {name}")
-
-                def on_progress(done: int, total: int, task: Any = task) -> None:
-                    progress.update(task, completed=done, total=total)
-
-                scores[label, name] = score_sections(
-                    current.model,
-                    current.tokenizer,
-                    sections,
-                    window=config.eval.window,
-                    stride=config.eval.stride,
-                    batch_size=config.eval.batch_size,
-                    on_progress=on_progress,
-                )
-            if path:
-                loaded = unload_adapter(current)
-    return scores
-
-
 def hash_adapter(folder: Path) -> str:
     """Hash an adapter's weights, to tell whether a report is of it."""
     try:
@@ -179,17 +220,25 @@ def read_report(path: Path) -> Report | None:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and {"protocol", "copying"} <= report.keys() else None
+    return (
+        report if isinstance(report, dict) and {"protocol", "copying", "written", "style"} <= report.keys() else None
+    )
 
 
-def _load_test(config: RunConfig, split: str) -> list[Section]:
-    sections = load_sections(config.data.dir, split)
-    if not sections:
-        raise DataError(
-            f"{config.data.dir / split}.jsonl is empty, so there is nothing to test on; "
-            "prepare more documents, or name the ones to hold out with --test-docs"
-        )
-    return sections
+def build_generation_protocol(tasks: Sequence[Task], settings: EvalConfig) -> GenerationProtocol:
+    """Name what decides what is written."""
+    return {
+        "tasks": len(tasks),
+        "tasks_sha256": hash_json([asdict(task) for task in tasks]),
+        "top_p": settings.top_p,
+        "min_p": settings.min_p,
+        "extraction_windows": settings.extraction_windows,
+    }
+
+
+def hash_json(value: Any) -> str:
+    """Hash what JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _read_finished(folder: Path, label: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The style map: pools of real text and of what models wrote, as points that a person can compare at a glance.
 
-Owns what a point is, and which two axes are taken. To the right is what the verifier takes for the author's; upwards is
-the one measure of rhythm and diversity by which others' real text differs most from the author's. Pure.
+Owns what a point is, and which two axes are taken. To the right is what the verifier takes for the author's; upwards
+is the one measure of rhythm and diversity by which others' real text differs most from the author's. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

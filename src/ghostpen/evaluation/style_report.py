@@ -281,7 +281,7 @@ def _build_pieces(written: Iterable[Written]) -> list[Piece]:
 
 def _build_regularity(texts: _Texts, losses: Losses | None) -> RegularityJson:
     if losses is None or "real" not in losses:
-        raise UnprovenError("how predictable each text is was not measured: that needs the control adapter")
+        raise UnprovenError("how predictable each text is under the control adapter is not known")
     real = compute_spread(losses["real"])
     compare = functools.partial(_build_spread, real=losses["real"], seed=texts.seed)
     return {

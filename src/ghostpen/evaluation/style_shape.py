@@ -1,6 +1,7 @@
 """The shape of report.json's part about style: by metric either numbers, or why there are none.
 
 Owns names and meanings, and computes nothing. Every metric's numbers of real text stand beside those of the models.
+What may be a refusal instead is final: `"refusal" in part` tells them apart, for mypy, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,7 @@ class AcceptedByKindJson(TypedDict):
     topics: AcceptedJson | None
 
 
+@final
 class VerifierJson(TypedDict):
     """Masked words: only the kept_words most frequent ones that all authors use, and punctuation, are seen."""
 
@@ -76,6 +78,7 @@ class VerifierJson(TypedDict):
     models: dict[ModelLabel, AcceptedByKindJson]
 
 
+@final
 class AucJson(TypedDict):
     """An AUC with its 95 % interval over sections, of so many texts a side; 0.5 is: can't be told apart."""
 
@@ -85,6 +88,7 @@ class AucJson(TypedDict):
     high: float
 
 
+@final
 class C2stJson(TypedDict):
     """A classifier that is to tell continuations from what the author wrote there; on real text it gives the scale.
 
@@ -109,6 +113,7 @@ class DeltaProofJson(TypedDict):
     own_95: float
 
 
+@final
 class DeltaModelJson(TypedDict):
     """As `delta.DeltaReport`: mean distance of a model's pools to the author, and to the nearest other author."""
 
@@ -118,6 +123,7 @@ class DeltaModelJson(TypedDict):
     recognised: float
 
 
+@final
 class DeltaJson(TypedDict):
     """Cosine Delta of pools of pool_words words."""
 
@@ -148,11 +154,12 @@ class RhythmMeasureJson(TypedDict):
     models: dict[ModelLabel, MeasuredJson]
 
 
+@final
 class RhythmJson(TypedDict):
     """Diversity and sentence rhythm of blocks of block_words words, made of pieces as long as the continuations.
 
     band_blocks: of real text, that mean and deviation are of; blocks: how many each model's continuations make, no
-    model with none; unreliable: labels of measures left out because the band does not hold the author's held-out text.
+    model with none; unreliable: labels of measures left out because the author's held-out text is outside the band.
     """
 
     block_words: int
@@ -162,6 +169,7 @@ class RhythmJson(TypedDict):
     unreliable: list[str]
 
 
+@final
 class RegularityModelJson(TypedDict):
     """Bits per byte under the control: mean and deviation over texts, and z of their difference to real text's."""
 
@@ -172,6 +180,7 @@ class RegularityModelJson(TypedDict):
     z_deviation: float
 
 
+@final
 class RegularityJson(TypedDict):
     """Machine text is too even: its deviation is smaller than real text's (z_deviation below -2)."""
 
@@ -193,11 +202,12 @@ class MapPoint(TypedDict):
     y: float
 
 
+@final
 class MapJson(TypedDict):
     """Pools of pool_words words on two axes with names in plain words; both grow with what they name.
 
-    x: the verifier's mean log-odds, above 0 is taken for the author's; y: the reliable measure of rhythm and diversity
-    by which others' real text differs most from the author's.
+    x: the verifier's mean log-odds, above 0 is taken for the author's; y: the reliable measure of rhythm and
+    diversity by which others' real text differs most from the author's.
     """
 
     x_axis: str

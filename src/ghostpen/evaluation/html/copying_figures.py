@@ -1,8 +1,5 @@
 """The page's figures of copying and of how each model writes, each beside real text."""
 
-from collections.abc import Mapping
-from typing import Any, cast
-
 from ghostpen.evaluation.copying_report import CopyingJson, CopyingReport
 from ghostpen.evaluation.html.charts import Bar, render_bars, render_percent
 from ghostpen.evaluation.html.figures import MODELS, Figure, Numbers, tabulate_bars
@@ -51,20 +48,25 @@ def build_copying(copying: CopyingReport) -> Figure:
 
 def build_writing(report: Report) -> Figure | None:
     """Build how often each model goes in circles, ends by itself and recites; None of a report without it."""
-    found = cast(Mapping[str, Any], report).get("written")
-    if not found:
+    found = report["written"]
+    if found is None:
         return None
-    real = found["real_loop_rate"]
-    shown: tuple[tuple[str, str, list[Bar]], ...] = (
-        ("Go round in circles", "loop_rate", [] if real is None else [Bar("real text", real, "real")]),
-        ("End by themselves", "end_rate", []),
-        ("Recite training text", "extraction_rate", []),
+    models = found["models"].items()
+    rates: tuple[tuple[str, list[tuple[str, str, float | None]]], ...] = (
+        (
+            "Go round in circles",
+            [
+                ("real text", "real", found["real_loop_rate"]),
+                *((MODELS[label], label, model["loop_rate"]) for label, model in models),
+            ],
+        ),
+        ("End by themselves", [(MODELS[label], label, model["end_rate"]) for label, model in models]),
+        ("Recite training text", [(MODELS[label], label, model["extraction_rate"]) for label, model in models]),
     )
-    groups = [
-        (heading, [*scale, *(Bar(MODELS[label], model[key], label) for label, model in found["models"].items())])
-        for heading, key, scale in shown
-        if all(model[key] is not None for model in found["models"].values())
+    measured = [
+        (heading, [Bar(name, rate, look) for name, look, rate in each if rate is not None]) for heading, each in rates
     ]
+    groups = [(heading, bars) for heading, bars in measured if bars]
     title = "Share of texts, or of places in the training text"
     return Figure(
         "How it writes",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -33,7 +33,6 @@ from ghostpen.evaluation.html.samples import Comparison, choose_comparisons, cho
 from ghostpen.evaluation.html.style import build_cards, build_map, render_marks
 from ghostpen.evaluation.html.words import render_perplexity_sentence, render_state
 from ghostpen.evaluation.report import Report
-from ghostpen.evaluation.style_shape import StyleReport
 from ghostpen.evaluation.written import Written
 from ghostpen.files import write_text_atomically
 from ghostpen.training.curve import MetricsRow
@@ -90,7 +89,7 @@ def render_html(
         manifest: of the author's run; None leaves out what only it knows.
         comparisons: what to show where there is no written set.
     """
-    style = cast(StyleReport | None, cast(Mapping[str, Any], report).get("style"))
+    style = report["style"]
     own = [text for text in written if text.model == "author"]
     seed = report["protocol"]["training_seed"]
     pairs = choose_pairs(own)

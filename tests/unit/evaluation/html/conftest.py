@@ -17,13 +17,13 @@ def full_report(report: Report) -> Report:
     report["copying"] = build_copying_report(
         [Sample(text.text, prompt=text.prompt) for text in build_written() if text.model == "author"],
         training=TRAINING,
-        validation=HELD_OUT,
-        test=HELD_OUT,
+        continued=HELD_OUT,
+        held_out=HELD_OUT,
         others=[],
     )
     report["protocol"]["adapters_sha256"] = {"control": "c" * 64, "author": "a" * 64}
-    report["style"] = build_style()  # type: ignore[typeddict-unknown-key]
-    report["written"] = build_writing()  # type: ignore[typeddict-unknown-key]
+    report["style"] = build_style()
+    report["written"] = build_writing()
     return report
 
 

@@ -152,7 +152,7 @@ def test_finding_is_a_state_in_words_and_looks(report: Report, finding: Finding,
 def test_texts_and_names_stay_text(full_report: Report, author: str) -> None:
     full_report["author"] = author
     full_report["author_test"]["parts"][0]["name"] = HOSTILE
-    full_report["style"]["map"]["points"][0]["name"] = HOSTILE  # type: ignore[typeddict-item]
+    full_report["style"]["map"]["points"][0]["name"] = HOSTILE
     assert full_report["copying"] is not None and full_report["copying"]["training"]["longest"] is not None
     full_report["copying"]["training"]["longest"]["quote"] = HOSTILE
     full_report["copying"]["training"]["longest"]["document"] = HOSTILE
@@ -225,7 +225,7 @@ def test_how_each_model_writes_stands_beside_real_text(render: Callable[..., str
 
 
 def test_style_map_that_is_refused_is_a_sentence(full_report: Report) -> None:
-    full_report["style"]["map"] = {"refusal": REFUSAL}  # type: ignore[typeddict-item]
+    full_report["style"]["map"] = {"refusal": REFUSAL}
 
     assert f"Style map Not measured. {REFUSAL}" in read_part(render_html(full_report), "style")
 
