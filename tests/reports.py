@@ -14,7 +14,7 @@ ADAPTER = (
     "She could not but be sensible of the honour, and yet the honour was of that kind which nobody had asked for"
 )
 BASE = "The man was in the house and the house was in the road and the road was in the town and the town was there"
-REFUSAL = "There are 2 pools of 5,000 words, and 3 are needed."
+REFUSAL = "There are 2 pools of 5,000 words, and 3 are needed"
 
 
 def build_written(*, places: int = 12, real: str | None = REAL) -> list[Written]:

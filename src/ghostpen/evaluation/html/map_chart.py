@@ -1,5 +1,6 @@
 """The style map: all texts as marks on a plane, the real author's as a shaded region."""
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -9,6 +10,7 @@ from ghostpen.evaluation.html.svg import LETTER, WIDTH, Chart, Scale, cut_name
 from ghostpen.evaluation.style_shape import MapJson, MapPoint
 
 HEIGHT = 356
+INNER = 0.8  # of the real author's texts are in the shaded region
 SHAPES = ("real", "other", "base", "control", "author")
 
 Place = tuple[float, float]
@@ -27,19 +29,29 @@ def render_map(found: MapJson, *, author: str) -> Markup:
     )
     chart.add("rect", "frame", x=1, y=22, width=WIDTH - 2, height=HEIGHT - 46)
     placed = [(point["who"], point["name"], (across(point["x"]), up(point["y"]))) for point in points]
-    region = find_hull([place for who, _, place in placed if who == "real"])
+    region = find_hull(choose_inner([place for who, _, place in placed if who == "real"]))
     if len(region) > 1:
         chart.add("polygon", "region", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in region))
     for shape in SHAPES:
         for who, _, place in placed:
             if who == shape:
                 draw_mark(chart, "others" if who == "other" else who, *place)
+    _draw_way(chart, [[place for who, _, place in placed if who == end] for end in ("base", "author")])
     _write_labels(chart, placed, author)
     chart.write(
         cut_name(f"{found['x_axis']} \N{RIGHTWARDS ARROW}", width=WIDTH), "quiet", x=WIDTH, y=HEIGHT - 9, anchor="end"
     )
     chart.write(cut_name(f"\N{UPWARDS ARROW} {found['y_axis']}", width=WIDTH), "quiet", x=0, y=8)
     return chart.render()
+
+
+def choose_inner(places: Sequence[Place]) -> list[Place]:
+    """Choose the four fifths of the places that are nearest to their middle, so that a stray one makes no region."""
+    if not places:
+        return []
+    middle = _find_middle(places)
+    ordered = sorted(places, key=lambda place: math.dist(place, middle))
+    return ordered[: math.ceil(INNER * len(ordered))]
 
 
 def find_hull(places: Sequence[Place]) -> list[Place]:
@@ -64,6 +76,25 @@ def find_hull(places: Sequence[Place]) -> list[Place]:
 
 def _turn(one: Place, two: Place, three: Place) -> float:
     return (two[0] - one[0]) * (three[1] - one[1]) - (two[1] - one[1]) * (three[0] - one[0])
+
+
+def _find_middle(places: Sequence[Place]) -> Place:
+    return sum(x for x, _ in places) / len(places), sum(y for _, y in places) / len(places)
+
+
+def _draw_way(chart: Chart, ends: Sequence[Sequence[Place]]) -> None:
+    """Draw an arrow from the middle of the base model's marks to that of the adapter's: what the training moved."""
+    if not all(ends):
+        return
+    (x1, y1), (x2, y2) = map(_find_middle, ends)
+    length = math.dist((x1, y1), (x2, y2))
+    if length < 24:  # too short to be seen, and to mean anything
+        return
+    dx, dy = (x2 - x1) / length, (y2 - y1) / length
+    head = [(x2, y2), (x2 - 11 * dx + 6 * dy, y2 - 11 * dy - 6 * dx), (x2 - 11 * dx - 6 * dy, y2 - 11 * dy + 6 * dx)]
+    for look in ("way halo", "way"):
+        chart.add("line", look, x1=x1, y1=y1, x2=x2 - 8 * dx, y2=y2 - 8 * dy)
+        chart.add("polygon", look, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in head))
 
 
 def _widen(values: Sequence[float]) -> tuple[float, float]:
@@ -108,11 +139,8 @@ def _overlap(one: tuple[float, float, float, float], two: tuple[float, float, fl
 
 def _describe(points: Sequence[MapPoint], author: str) -> str:
     """Say how far the models' marks are, on average, from the middle of the real author's."""
-    middles = {}
-    for who in SHAPES:
-        own = [point for point in points if point["who"] == who]
-        if own:
-            middles[who] = (sum(p["x"] for p in own) / len(own), sum(p["y"] for p in own) / len(own))
+    placed = {who: [(point["x"], point["y"]) for point in points if point["who"] == who] for who in SHAPES}
+    middles = {who: _find_middle(places) for who, places in placed.items() if places}
     if "real" not in middles:
         return f"There is no mark of {author}."
     names = {
@@ -121,8 +149,8 @@ def _describe(points: Sequence[MapPoint], author: str) -> str:
         "control": "the control",
         "author": "the adapter",
     }
-    x, y = middles.pop("real")
-    distances = {names[who]: ((x - a) ** 2 + (y - b) ** 2) ** 0.5 for who, (a, b) in middles.items()}
+    real = middles.pop("real")
+    distances = {names[who]: math.dist(real, middle) for who, middle in middles.items()}
     listed = ", ".join(
         f"{name} {distance:.2f}" for name, distance in sorted(distances.items(), key=lambda item: item[1])
     )

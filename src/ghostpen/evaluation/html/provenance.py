@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from ghostpen.evaluation.html.charts import render_percent
 from ghostpen.evaluation.report import Report
 from ghostpen.evaluation.written import Written
 
@@ -26,7 +27,7 @@ def build_provenance(
     measured = [
         ("window", f"{protocol['window']:,} tokens"),
         ("stride", f"{protocol['stride']:,} tokens"),
-        ("intervals", f"{specificity['confidence_level']:.0%} percentile bootstrap over sections"),
+        ("intervals", f"{render_percent(specificity['confidence_level'])} percentile bootstrap over sections"),
         ("bootstrap", f"{specificity['resamples']:,} draws, seed {specificity['seed']}"),
         *(
             (

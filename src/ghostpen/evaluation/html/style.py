@@ -61,7 +61,11 @@ def build_cards(style: StyleReport, *, author: str) -> list[Figure]:
 
 def _build(title: str, found: T | Refusal, build: Callable[[T, str], Figure], author: str) -> Figure:
     measured = cast(Mapping[str, Any], found)
-    return Figure(title, "", refusal=measured["refusal"]) if "refusal" in measured else build(cast(T, found), author)
+    return (
+        Figure(title, "", refusal=render_sentence(measured["refusal"]))
+        if "refusal" in measured
+        else build(cast(T, found), author)
+    )
 
 
 def _build_map(found: MapJson, author: str) -> Figure:
@@ -209,8 +213,20 @@ def _build_regularity(found: RegularityJson, author: str) -> Figure:
 def _list_refusals(models: Mapping[Any, Mapping[str, Any]]) -> str:
     """Say of each model without numbers why."""
     return "".join(
-        f" {_short(label).capitalize()}: {each['refusal']}" for label, each in models.items() if "refusal" in each
+        f" {_short(label).capitalize()}: {end_sentence(each['refusal'])}"
+        for label, each in models.items()
+        if "refusal" in each
     )
+
+
+def render_sentence(text: str) -> str:
+    """Give a sentence its capital and its full stop."""
+    return end_sentence(text[:1].upper() + text[1:])
+
+
+def end_sentence(text: str) -> str:
+    """Give a sentence its full stop."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _short(label: str) -> str:

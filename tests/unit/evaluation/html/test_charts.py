@@ -13,7 +13,7 @@ from ghostpen.evaluation.html.charts import (
     render_forest,
     render_percent,
 )
-from ghostpen.evaluation.html.map_chart import find_hull, render_map
+from ghostpen.evaluation.html.map_chart import choose_inner, find_hull, render_map
 from ghostpen.evaluation.html.svg import WIDTH, Scale, cut_name, plan_ticks, render_signed
 
 
@@ -118,6 +118,28 @@ def test_charts_write_names_as_text() -> None:
     ):
         assert "<script" not in chart and "<img" not in chart
         assert fromstring(chart).findtext("title") == HOSTILE
+
+
+def test_choose_inner_leaves_out_the_stray_fifth() -> None:
+    near = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
+
+    assert set(choose_inner([(9.0, 9.0), *near])) == set(near)
+    assert choose_inner([]) == []
+
+
+def test_map_s_arrow_leads_from_the_base_model_to_the_adapter() -> None:
+    found = build_style()["map"]
+
+    chart = fromstring(render_map(found, author="A"))
+
+    line, _ = find_look(chart, "way")
+    base, author = ([float(mark.get("d", "M0 0")[1:].split()[0]) for mark in find_look(chart, "mark base")],
+                    [float(mark.get("x", 0)) + 6 for mark in find_look(chart, "mark author")])  # fmt: skip
+    assert float(line.attrib["x1"]) == pytest.approx(sum(base) / 2, abs=0.2)
+    assert float(line.attrib["x1"]) < float(line.attrib["x2"]) < sum(author) / 2
+
+    still = [point | {"x": 0.0, "y": 0.0} for point in found["points"] if point["who"] in ("base", "author")]
+    assert find_look(fromstring(render_map(found | {"points": still}, author="A")), "way") == []
 
 
 def test_find_hull_leaves_out_what_is_inside() -> None:

@@ -205,14 +205,15 @@ def test_copy_is_marked_in_its_sample(render: Callable[..., str]) -> None:
 
     assert "<mark>She could not but be sensible of the honour, and yet</mark> the honour was" in html
     assert "11 words in a row that are also in <cite>persuasion</cite>" in html
+    assert "From 13 words in a row on it is a copy" in html
 
 
 def test_style_shows_real_text_beside_and_refusals_as_sentences(render: Callable[..., str]) -> None:
     part = read_part(render(), "style")
 
     assert "real text 94" in part and "adapter 71" in part
-    assert f"Distance in common words Not measured. {REFUSAL}" in part
-    assert f"Adapter: {REFUSAL}" in part
+    assert f"Distance in common words Not measured. {REFUSAL}." in part
+    assert f"Adapter: {REFUSAL}." in part
     assert "Style map of Jane Austen" in part
 
 
@@ -227,7 +228,7 @@ def test_how_each_model_writes_stands_beside_real_text(render: Callable[..., str
 def test_style_map_that_is_refused_is_a_sentence(full_report: Report) -> None:
     full_report["style"]["map"] = {"refusal": REFUSAL}
 
-    assert f"Style map Not measured. {REFUSAL}" in read_part(render_html(full_report), "style")
+    assert f"Style map Not measured. {REFUSAL}." in read_part(render_html(full_report), "style")
 
 
 def test_page_of_a_bare_report_says_what_is_missing(report: Report) -> None:
