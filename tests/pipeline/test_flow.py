@@ -1,6 +1,7 @@
 """prepare -> train -> train --control -> test -> write -> inspect, and all that they leave behind."""
 
 import hashlib
+import html
 import json
 import math
 import os
@@ -298,6 +299,24 @@ def test_copies_beyond_the_limit_end_a_test_with_exit_code_3(
     done = commands.run(*command, "eval.max_copied_words=13")
     assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
     assert "copies 14 words in a row from pride, and eval.max_copied_words is 13" in done.stderr
+
+
+def test_report_is_also_a_page_of_what_was_measured_and_written(tested_run: Run) -> None:
+    report = json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))
+    page = (tested_run.folder / "report.html").read_text(encoding="utf-8")
+    text = html.unescape(page)
+    assert report["verdict"] in text
+    assert report["protocol"]["data_sha256"] in page
+    beginnings = {row["prompt"] for row in read_rows(tested_run.folder / "written.jsonl")}
+    assert beginnings and any(beginning in text for beginning in beginnings)
+
+
+def test_page_that_is_gone_is_made_again_the_same(tested_run: Run, commands: Commands, config: str) -> None:
+    folder = shutil.copytree(tested_run.folder, commands.folder / "pageless/austen")
+    (folder / "report.html").unlink()
+    done = commands.succeed("test", "--config", config, "--set", "output.dir=pageless")
+    assert done.stdout.startswith("nothing to do: pageless/austen")
+    assert (folder / "report.html").read_bytes() == (tested_run.folder / "report.html").read_bytes()
 
 
 def test_prepare_again_does_nothing(commands: Commands, data: Path) -> None:
