@@ -64,7 +64,14 @@ def build_map(
     for (who, name), pieces in groups.items():
         for block in _choose_evenly(cut_blocks(pieces, words=pool_words, seed=seed)):
             y = measure_block(block, abbreviations=abbreviations)[measure]
-            points.append({"who": who, "name": name, "x": _score(block, verifier, known), "y": y})
+            points.append(
+                {
+                    "who": who,
+                    "name": name,
+                    "x": _score(block, verifier, known if who in ("real", "other") else {}),
+                    "y": y,
+                }
+            )
     return {
         "x_axis": f"sounds like {author}",
         "y_axis": LABELS[measure],
@@ -75,9 +82,9 @@ def build_map(
 
 
 def _choose_pool_words(written: Iterable[Sequence[Piece]], *, shortest: int) -> int:
-    totals = [sum(count_words(piece.text) for piece in pieces) for pieces in written]
-    longest = max(shortest, POOL_WORDS // shortest * shortest)  # whole pieces, so that known ones are recognised
-    return longest if all(total >= MIN_POOLS * longest for total in totals) else shortest
+    """Choose whole pieces, so that those of training text are found again."""
+    fewest = min(sum(count_words(piece.text) for piece in pieces) for pieces in written)
+    return shortest * max(1, min(POOL_WORDS, fewest // MIN_POOLS) // shortest)
 
 
 def _choose_evenly(blocks: Sequence[Block]) -> list[Block]:
