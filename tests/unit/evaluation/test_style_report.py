@@ -5,12 +5,13 @@ import io
 import json
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.pieces import Piece, cut_sections
+from ghostpen.evaluation.pieces import Piece, cut_sections, cut_text
 from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.evaluation.style_report import StyleReport, build_style_report
 from ghostpen.evaluation.style_table import render_style_table
@@ -132,6 +133,14 @@ def test_map_puts_the_author_to_the_right_and_others_to_the_left(style: StyleRep
     assert part["pool_words"] == 600  # three pools of the ten texts on new topics
     assert max(shares["other"], shares["base"], shares["control"]) < 0.05
     assert {point["name"] for point in part["points"] if point["who"] == "author"} == {"continuations", "new topics"}
+
+
+def test_map_of_too_little_text_is_refused(real_texts: Texts) -> None:
+    few = {split: sections[:: 4 if split == "others_training" else 6] for split, sections in real_texts.items()}
+    own = [replace(piece, text=cut_text(piece.text, words=60)) for piece in draw(few["test"], 1, seed=1)]
+    found = build_style_report(list(build_written("author", own, real=own)), author="Jane Austen", **few)
+    assert "refusal" not in found["verifier"]
+    assert "refusal" in found["map"] and "in pools of 60 words" in found["map"]["refusal"]
 
 
 def test_table_fits_80_columns_and_says_what_it_is_worth(style: StyleReport) -> None:
