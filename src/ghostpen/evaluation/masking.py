@@ -60,7 +60,8 @@ def choose_kept_words(tokens: Mapping[str, Sequence[Sequence[str]]], *, author: 
 
 def mask_tokens(tokens: Sequence[str], kept: frozenset[str]) -> list[str]:
     """Return the tokens in lower case, with all words masked that are not kept."""
-    return [_mask(token, kept) for token in tokens]
+    masks = {token: _mask(token, kept) for token in set(tokens)}
+    return [masks[token] for token in tokens]
 
 
 def _mask(token: str, kept: frozenset[str]) -> str:

@@ -29,6 +29,7 @@ from ghostpen.evaluation.report import (
     write_report,
 )
 from ghostpen.evaluation.specificity import MODEL_LABELS
+from ghostpen.evaluation.style_table import render_style_table
 from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.writing import PartFile, write_all
 from ghostpen.evaluation.written import read_written, write_written
@@ -182,6 +183,8 @@ def render_tables(report: Report) -> Iterator[Table]:
         yield render_written_table(report["written"])
     if report["copying"] is not None:
         yield render_copying_table(report["copying"])
+    if report["style"] is not None:
+        yield render_style_table(report["style"])
 
 
 def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: str) -> None:

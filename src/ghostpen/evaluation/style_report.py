@@ -38,6 +38,7 @@ from ghostpen.evaluation.style_shape import (
 )
 from ghostpen.evaluation.style_shape import StyleReport as StyleReport
 from ghostpen.evaluation.verifier import (
+    MIN_PIECES,
     Verifier,
     VerifierProof,
     compute_accepted,
@@ -187,7 +188,7 @@ def _build_accepted(
     for label, one in found.items():
         normalised = (
             compute_normalised(one.accepted, base=base.accepted, real=real)
-            if one and base and label != "base"
+            if one and base and label != "base" and min(one.texts, base.texts) >= MIN_PIECES
             else None
         )
         accepted[label] = cast(AcceptedJson, {**asdict(one), "normalised": normalised}) if one else None

@@ -49,8 +49,9 @@ class VerifierProofJson(TypedDict):
 class AcceptedJson(TypedDict):
     """How many of a model's texts the verifier takes for the author's: a share and its 95 % interval (Wilson).
 
-    normalised: 0 is the base model's share, 1 that of real unseen text; null for the base itself, and where those two
-    are too near to each other. too_short: texts left out because they are less than half of a piece.
+    normalised: 0 is the base model's share, 1 that of real unseen text; null for the base itself, of fewer than 20
+    texts, and where those two are too near to each other. too_short: texts left out because they are less than half
+    of a piece.
     """
 
     texts: int

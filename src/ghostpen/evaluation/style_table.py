@@ -69,6 +69,8 @@ def _render_verifier(part: VerifierJson, models: Sequence[ModelLabel]) -> Iterat
         if any(found):
             shares = (f"{one['accepted']:.0%}" if one else NONE for one in found)
             yield f"taken for the author's, {name}", f"{part['real']['accepted']:.0%}", *shares
+            bounds = (f"{100 * one['low']:.0f}-{100 * one['high']:.0f}" if one else NONE for one in found)
+            yield "  95 % interval", "", *bounds
         normalised = [one["normalised"] if one else None for one in found]
         if any(share is not None for share in normalised):
             yield (
