@@ -1,6 +1,7 @@
 """Measure what real, unseen text scores by the style measures: the tables of docs/style.md.
 
-    .venv/bin/python tools/style_floors.py    # a minute, on the sample texts
+    .venv/bin/python tools/style_floors.py               # ten minutes, on the sample texts
+    .venv/bin/python tools/style_floors.py delta rhythm  # some of the tables
 
 Each of Austen's novels is held out in turn; the other five are the training text.
 """
@@ -8,6 +9,7 @@ Each of Austen's novels is held out in turn; the other five are the training tex
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +18,21 @@ import numpy as np
 
 from ghostpen.data.ngrams import normalise, read_words
 from ghostpen.data.sections import Section
+from ghostpen.evaluation.c2st import Auc, prove_c2st
 from ghostpen.evaluation.delta import Distances, fit_delta, measure_delta
 from ghostpen.evaluation.names import compute_name_leak, find_names
-from ghostpen.evaluation.pools import cut_pools, cut_pools_by_author
+from ghostpen.evaluation.pieces import Piece, cut_sections
+from ghostpen.evaluation.pools import POOL_WORDS, cut_pools, cut_pools_by_author
+from ghostpen.evaluation.rhythm import LABELS, cut_blocks, find_abbreviations, measure_block
 from ghostpen.evaluation.spans import find_shared_spans
+from ghostpen.evaluation.verifier import VerifierProof, compute_proof, fit_verifier
 
 TEXTS = Path(__file__).parents[1] / "src/ghostpen/assets/texts"
 AUTHOR = "austen"
 SAMPLE_WORDS = 400
 POOL_SIZES = (500, 1000, 2000, 5000)
+PIECE_WORDS = (100, 200, 400, 1000)
+CHAPTER_WORDS = 3_000
 
 
 def load_texts() -> tuple[dict[str, str], dict[str, list[Section]]]:
@@ -106,6 +114,112 @@ def measure_pools(novels: Mapping[str, str], others: Mapping[str, Sequence[Secti
         )
 
 
+def cut_chapters(text: str, author: str, document: str) -> list[Section]:
+    """Cut a work into sections of equal length; the sample texts are not all in chapters."""
+    pools = cut_pools([text], words=CHAPTER_WORDS)
+    return [Section(pool, author, document, place, False, False) for place, pool in enumerate(pools)]
+
+
+def cut_others(others: Mapping[str, Sequence[Section]], *splits: str) -> list[Section]:
+    """Cut other authors' texts into sections, each document by itself."""
+    return [
+        chapter
+        for split in splits
+        for place, section in enumerate(others[split])
+        for chapter in cut_chapters(section.text, section.author, f"{section.document}-{place}")
+    ]
+
+
+def measure_verifier(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
+    """Measure the verifier on every novel in turn, and on authors that it does not know, by the pieces' length."""
+    chapters = {name: cut_chapters(text, AUTHOR, name) for name, text in novels.items()}
+    known, strangers = cut_others(others, "train"), cut_others(others, "val", "test")
+    for words in PIECE_WORDS:
+        proofs: dict[str, VerifierProof] = {}
+        raw: list[VerifierProof] = []
+        anne: list[float] = []
+        for held_out in novels:
+            training = [section for name, found in chapters.items() if name != held_out for section in found]
+            verifier = fit_verifier(training, known, words=words)
+            pieces = cut_sections(strangers, words=words)
+            own = verifier.score([piece.text for piece in cut_sections(chapters[held_out], words=words)])
+            foreign = verifier.score([piece.text for piece in pieces])
+            proofs[held_out] = compute_proof(own, foreign)
+            raw.append(compute_proof(own - verifier.intercept, foreign - verifier.intercept))
+            anne.append(float(np.mean([f >= 0 for f, p in zip(foreign, pieces, strict=True) if "anne" in p.author])))
+        found = list(proofs.values())
+        worst = min(proofs, key=lambda name: proofs[name].accepted)
+        yield (
+            f"| {words:,} | {np.mean([p.auc for p in found]):.3f} ({min(p.auc for p in found):.3f}) | "
+            f"{100 * np.mean([p.accepted for p in found]):.0f} % ({100 * proofs[worst].accepted:.0f} %: {worst}) | "
+            f"{100 * np.mean([p.false_accepts for p in found]):.1f} % | {100 * np.mean(anne):.0f} % | "
+            f"{np.mean([p.c_at_1 for p in found]):.2f} | {np.mean([p.brier for p in found]):.3f} | "
+            f"{100 * np.mean([p.accepted for p in raw]):.0f} % / "
+            f"{100 * np.mean([p.false_accepts for p in raw]):.0f} % |"
+        )
+
+
+def measure_c2st(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
+    """Measure the two-sample test's scale, Persuasion and Emma held out, by the pieces' length and number."""
+    chapters = {name: cut_chapters(text, AUTHOR, name) for name, text in novels.items()}
+    held_out = [section for name in ("persuasion", "emma") for section in chapters.pop(name)]
+    training = [section for found in chapters.values() for section in found]
+    kept = fit_verifier(training, cut_others(others, "train"), words=SAMPLE_WORDS).kept
+
+    def render(auc: Auc) -> str:
+        return f"{auc.auc:.2f} [{auc.low:.2f}, {auc.high:.2f}]"
+
+    for words in PIECE_WORDS[:3]:
+        for texts in (50, 100, 200):
+            scale = prove_c2st(
+                cut_sections(held_out, words=words),
+                training=cut_sections(training, words=words),
+                others=cut_sections(cut_others(others, "test"), words=words),
+                texts=texts,
+                kept=kept,
+                seed=0,
+            )
+            row = (render(auc) for auc in (scale.floor, scale.other_work, scale.others))
+            yield f"| {words} | {texts} | " + " | ".join(row) + " |"
+
+
+def measure_rhythm(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
+    """Measure the band of running text and of 400-word pieces, and how far off novels and strangers are."""
+    abbreviations = find_abbreviations(list(novels.values()))
+
+    def measure(pieces: Sequence[Piece]) -> list[dict[str, float]]:
+        return [
+            measure_block(block, abbreviations=abbreviations)
+            for block in cut_blocks(pieces, words=POOL_WORDS, seed=0)
+        ]
+
+    scattered = {
+        name: measure(cut_sections(cut_chapters(text, AUTHOR, name), words=SAMPLE_WORDS))
+        for name, text in novels.items()
+    }
+    running = {
+        name: [measure_block([pool], abbreviations=abbreviations) for pool in cut_pools([text])]
+        for name, text in novels.items()
+    }
+    foreign = measure(cut_sections(cut_others(others, "val", "test"), words=SAMPLE_WORDS))
+    for name, label in LABELS.items():
+        off = {}
+        for held_out in novels:
+            band = [found[name] for novel, blocks in scattered.items() if novel != held_out for found in blocks]
+            mean = np.mean([found[name] for found in scattered[held_out]])
+            off[held_out] = (mean - np.mean(band)) / np.std(band, ddof=1)
+        furthest = max(off, key=lambda novel: abs(off[novel]))
+        bands = [
+            np.array([found[name] for blocks in kind.values() for found in blocks]) for kind in (running, scattered)
+        ]
+        z = (np.array([found[name] for found in foreign]) - bands[1].mean()) / bands[1].std(ddof=1)
+        yield (
+            f"| {label} | "
+            + " | ".join(f"{band.mean():.3f} ± {band.std(ddof=1):.3f}" for band in bands)
+            + f" | {off[furthest]:+.1f} ({furthest}) | {z.mean():+.1f} | {100 * (abs(z) > 2).mean():.0f} % |"
+        )
+
+
 def main() -> None:
     """Print the tables."""
     novels, others = load_texts()
@@ -113,9 +227,13 @@ def main() -> None:
         ("copying, words", measure_copying(novels, read_words)),
         ("copying, words and punctuation marks", measure_copying(novels, read_words_and_marks)),
         ("names", measure_names(novels, others)),
-        ("Delta", measure_pools(novels, others)),
+        ("delta", measure_pools(novels, others)),
+        ("verifier", measure_verifier(novels, others)),
+        ("c2st", measure_c2st(novels, others)),
+        ("rhythm", measure_rhythm(novels, others)),
     ):
-        print(f"\n{title}", *rows, sep="\n")
+        if title.split(",")[0] in (sys.argv[1:] or [title.split(",")[0]]):
+            print(f"\n{title}", *rows, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ghostpen.settings import Root, Section, apply_overrides, build_settings, pa
 FilePath = Annotated[Path, Field(strict=False)]
 # TOML's arrays become tuples, so that a frozen config really is; the items stay strict.
 LayerNumbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+Temperatures = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False, min_length=1)]
 
 
 class DataConfig(Section):
@@ -202,7 +203,10 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    """Say how perplexity is measured: windows of tokens that overlap, each token counted once."""
+    """Say how perplexity is measured (windows of tokens that overlap, each token counted once), and what is written.
+
+    `ghostpen test` has base, control and author's adapter write the same: style and copying are measured on that.
+    """
 
     window: int = Field(default=512, ge=2, description="Tokens that the model sees at once.")
     stride: int = Field(
@@ -214,6 +218,39 @@ class EvalConfig(Section):
         ge=1,
         description="Bytes per split that validation reads during training, spread over the sections; "
         "None is all, and `ghostpen test` always reads all.",
+    )
+    continuations: int = Field(
+        default=200,
+        ge=0,
+        description="Passages of the author's test text whose beginnings `ghostpen test` has each model continue; "
+        "fewer where there is not so much text, 0 is none.",
+    )
+    topics: int = Field(
+        default=50, ge=0, le=50, description="Openings on new topics that each model continues, too; 0 is none."
+    )
+    written_words: int = Field(
+        default=400, ge=10, description="Words of such a text, at most; less where the author's passage has fewer."
+    )
+    temperatures: Temperatures = Field(
+        default=(0.8, 1.0),
+        json_schema_extra={"example": "[0.8, 1.0]"},
+        description="Temperatures of sampling, dealt out in turn: with two of them, every other text has the first. "
+        "0 always takes the likeliest token, and goes in circles.",
+    )
+    top_p: float = Field(default=0.95, gt=0, le=1, description="Share of the likeliest tokens to draw from.")
+    min_p: float = Field(
+        default=0.05, ge=0, le=1, description="Leave out tokens less likely than this share of the likeliest one."
+    )
+    writing_batch_size: int = Field(
+        default=32,
+        ge=1,
+        description="Texts that a model writes at once; memory and time, not the texts, depend on it.",
+    )
+    extraction_windows: int = Field(
+        default=500,
+        ge=0,
+        description="Places of the training text where `ghostpen test` looks, before and after training, whether "
+        "50 tokens make the model recite the next 50; 0 is none.",
     )
     max_copied_words: int | None = Field(
         default=None,
@@ -230,6 +267,20 @@ class EvalConfig(Section):
                 "windows would not be counted; set eval.stride to at most eval.window"
             )
         return self
+
+
+# Settings of `eval` that a training does not look at.
+OF_TESTS_ALONE = (
+    "continuations",
+    "topics",
+    "written_words",
+    "temperatures",
+    "top_p",
+    "min_p",
+    "writing_batch_size",
+    "extraction_windows",
+    "max_copied_words",
+)
 
 
 class TrackingConfig(Section):
@@ -381,11 +432,13 @@ def check_run_id(run_id: str) -> str:
 def select_decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a config, as JSON, what changes no result.
 
-    That is where texts and runs lie, who is told of them, and what fails a test.
+    That is where texts and runs lie, who is told of them, what a test has written, and what fails it.
     """
     decisive = {key: value for key, value in settings.items() if key not in ("tracking", "storage", "output")}
-    for section, of_no_effect in (("data", "dir"), ("eval", "max_copied_words")):
-        decisive[section] = {key: value for key, value in decisive.get(section, {}).items() if key != of_no_effect}
+    for section, of_no_effect in (("data", ("dir",)), ("eval", OF_TESTS_ALONE)):
+        decisive[section] = {
+            key: value for key, value in decisive.get(section, {}).items() if key not in of_no_effect
+        }
     return decisive
 
 

@@ -11,6 +11,7 @@ Drawn here once::
     │   ├── BundleExistsError   2    other files stand complete where these were to go
     │   └── BundleDamagedError  2    what S3 holds is not what was pushed
     ├── NothingCountedError     2    a perplexity over zero tokens
+    ├── UnprovenError           2    a measure of style that means nothing for these texts
     ├── ExportError             2    no converter, no room on the disk, a folder that is not ours
     ├── CopyingError            3    the adapter writes text that it was trained on, more than it may
     ├── TrainingStopped         1    the loss became NaN or diverged
@@ -85,6 +86,10 @@ class BundleDamagedError(CloudError):
 
 class NothingCountedError(GhostpenError):
     """Say that a perplexity was asked for over zero tokens or zero bytes."""
+
+
+class UnprovenError(GhostpenError):
+    """Say why a measure of style would mean nothing here; a report quotes it in the place of numbers."""
 
 
 class ExportError(GhostpenError):

@@ -47,6 +47,10 @@ checkpoint_every = 5
 [eval]
 window = 64
 stride = 32
+continuations = 4
+topics = 2
+written_words = 20
+extraction_windows = 4
 [tracking]
 tracker = "none"
 samples = 0

@@ -114,7 +114,7 @@ def test_training_leaves_results_that_a_straight_training_has(
         names = cloud.list_bundle(f"runs/whole/results/{role}")
         here = {str(path.relative_to(straight.folder)) for path in straight.folder.rglob("*") if path.is_file()}
         plain = {name for name in here if name.split("/")[0] in ("adapter", "samples") or "/" not in name}
-        assert names >= plain - {"report.json", "specificity.png"}
+        assert names >= plain - {"report.json", "report.html", "specificity.png", "written.jsonl"}
         assert any(name.endswith(".wandb") for name in names)
         assert not any(name.startswith(("checkpoints", "control")) for name in names)
         manifest = json.loads(cloud.read_from_bundle(f"runs/whole/results/{role}", "manifest.json"))
@@ -146,7 +146,12 @@ def test_training_never_sees_the_test_texts(trained: Finished, commands: Command
 
 def test_test_reports_what_a_straight_test_does(tested: Finished, cloud: Cloud, tested_run: Run) -> None:
     assert (tested.exit_code, tested.stderr) == (0, ""), tested.stdout
-    assert cloud.list_bundle("runs/whole/tests/1") == {"report.json", "specificity.png"}
+    assert cloud.list_bundle("runs/whole/tests/1") == {
+        "report.json",
+        "report.html",
+        "specificity.png",
+        "written.jsonl",
+    }
     report = json.loads(cloud.read_from_bundle("runs/whole/tests/1", "report.json"))
     assert report == json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))
     outcome = json.loads(cloud.read_from_bundle("runs/whole/attempts/2", "outcome.json"))

@@ -1,6 +1,7 @@
 """prepare -> train -> train --control -> test -> write -> inspect, and all that they leave behind."""
 
 import hashlib
+import html
 import json
 import math
 import os
@@ -15,9 +16,6 @@ import pytest
 from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import ROOT, SECRETS, Run
 from tests.pipeline.evidence import compute_loss_nats, hash_files, load_plainly, read_rows, read_wandb
-
-from ghostpen.data.ngrams import read_words
-from ghostpen.training.continuations import parse_continuations
 
 pytestmark = pytest.mark.pipeline
 
@@ -61,7 +59,9 @@ def test_run_folder_holds_what_it_should(tested_run: Run) -> None:
     assert {path.name for path in tested_run.folder.iterdir()} == of_training | {
         "control",
         "report.json",
+        "report.html",
         "specificity.png",
+        "written.jsonl",
     }
     assert {path.name for path in (tested_run.folder / "control").iterdir()} == of_training
     for folder in (tested_run.folder, tested_run.folder / "control"):
@@ -287,15 +287,6 @@ def test_same_command_again_does_nothing(tested_run: Run, commands: Commands, co
     assert hash_files(tested_run.folder) == before
 
 
-def test_report_tells_what_the_samples_copy(tested_run: Run) -> None:
-    report = json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))["copying"]
-    written = parse_continuations((tested_run.folder / "samples/after.txt").read_text(encoding="utf-8"))
-    assert len(written) == report["training"]["samples"] == report["held_out"]["samples"] == 2
-    assert 0 < report["training"]["words"] <= sum(len(read_words(text)) for _, text in written)
-    assert report["floor"]["coverage_13"] == 0  # prepare has left no 13 words in a row in both
-    assert "Words in a row shared with other text (2 samples)" in tested_run.done.stdout
-
-
 def test_copies_beyond_the_limit_end_a_test_with_exit_code_3(
     tested_run: Run, commands: Commands, config: str
 ) -> None:
@@ -308,6 +299,24 @@ def test_copies_beyond_the_limit_end_a_test_with_exit_code_3(
     done = commands.run(*command, "eval.max_copied_words=13")
     assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
     assert "copies 14 words in a row from pride, and eval.max_copied_words is 13" in done.stderr
+
+
+def test_report_is_also_a_page_of_what_was_measured_and_written(tested_run: Run) -> None:
+    report = json.loads((tested_run.folder / "report.json").read_text(encoding="utf-8"))
+    page = (tested_run.folder / "report.html").read_text(encoding="utf-8")
+    text = html.unescape(page)
+    assert report["verdict"] in text
+    assert report["protocol"]["data_sha256"] in page
+    beginnings = {row["prompt"] for row in read_rows(tested_run.folder / "written.jsonl")}
+    assert beginnings and any(beginning in text for beginning in beginnings)
+
+
+def test_page_that_is_gone_is_made_again_the_same(tested_run: Run, commands: Commands, config: str) -> None:
+    folder = shutil.copytree(tested_run.folder, commands.folder / "pageless/austen")
+    (folder / "report.html").unlink()
+    done = commands.succeed("test", "--config", config, "--set", "output.dir=pageless")
+    assert done.stdout.startswith("nothing to do: pageless/austen")
+    assert (folder / "report.html").read_bytes() == (tested_run.folder / "report.html").read_bytes()
 
 
 def test_prepare_again_does_nothing(commands: Commands, data: Path) -> None:

@@ -45,6 +45,7 @@ def test_readme_commands_run_as_they_stand(
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     config = tmp_path / "configs/tiny.toml"
     short = {"max_steps": "2", "batch_size": "2", "eval_every": "2", "checkpoint_every": "2", "max_val_bytes": "4000"}
+    short |= {"continuations": "2", "topics": "1", "written_words": "10", "extraction_windows": "2"}
     text = config.read_text(encoding="utf-8")
     for key, value in short.items():
         text, found = re.subn(rf"^{key} = [^#\n]*", f"{key} = {value}  ", text, flags=re.MULTILINE)

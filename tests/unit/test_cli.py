@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_verbs_in_the_order_of_use() -> None:
     lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
     verbs = [
-        "prepare", "train", "test", "run", "write", "export", "inspect", "brief", "pull", "ask", "deploy", "smoke",
+        "prepare", "train", "test", "run", "inspect", "write", "export", "brief", "pull", "ask", "deploy", "smoke",
         "status", "logs", "down", "data",
     ]  # fmt: skip
     shown = [words[1] for line in lines if len(words := line.split()) > 1 and words[1] in verbs and words[0] == "│"]

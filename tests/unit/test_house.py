@@ -58,6 +58,7 @@ def test_demo_runs_on_a_cpu() -> None:
         "scripts/test",
         "scripts/check",
         "scripts/test-image",
+        "scripts/test-report",
         "scripts/rehearse-image",
         ".ci/run",
     ],

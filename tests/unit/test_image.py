@@ -275,3 +275,25 @@ def test_script_without_an_image_says_how_it_is_called() -> None:
     done = subprocess.run([ROOT / "scripts/test-image"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "usage: scripts/test-image IMAGE [ENGINE] [-- PYTEST-ARG...]\n"
+
+
+def test_report_s_script_puts_a_browser_beside_the_image_s_packages(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("git says which files go in: run it in a clone, not in an unpacked copy")
+    engine = tmp_path / "engine"
+    engine.write_text(ENGINE, encoding="utf-8")
+    engine.chmod(0o755)
+    done = subprocess.run([ROOT / "scripts/test-report", "ghostpen:1", str(engine)], capture_output=True, text=True)
+    assert done.returncode == 3  # the engine's own
+    given = engine.with_suffix(".arguments").read_text(encoding="utf-8")
+    assert given.startswith("run\n--rm\n--init\n--interactive\n--user\nroot\n--entrypoint\nsh\nghostpen:1\n")
+    assert "--no-install-recommends chromium chromium-driver" in given
+    assert "BROWSER_TESTS=required" in given  # a browser that is not there fails, and is not skipped
+    files = set(engine.with_suffix(".files").read_text(encoding="utf-8").splitlines())
+    assert "tests/unit/evaluation/html/test_browser.py" in files
+
+
+def test_report_s_script_without_an_image_says_how_it_is_called() -> None:
+    done = subprocess.run([ROOT / "scripts/test-report"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "usage: scripts/test-report IMAGE [ENGINE]\n"

@@ -15,7 +15,14 @@ VARIABLES = {
 }
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 CACHE = f"type=registry,ref={REGISTRY}/ghostpen-cache:layers"
-BUILD_AND_TEST = ["actions/checkout", "Free the disk", "Start a builder", "Build", "Test inside the image"]
+BUILD_AND_TEST = [
+    "actions/checkout",
+    "Free the disk",
+    "Start a builder",
+    "Build",
+    "Test inside the image",
+    "Read a report in a browser",
+]
 UNTIL_TESTED = [
     "actions/checkout",
     "Name every missing setting",
@@ -25,6 +32,7 @@ UNTIL_TESTED = [
     "Start a builder",
     "Build",
     "Test inside the image",
+    "Read a report in a browser",
 ]
 RELEASE = ["Take the role to release", "Release under the commit", "Report the digest"]
 # A fork's branch may be called main, too.
@@ -104,6 +112,9 @@ def test_tests_run_in_the_built_image_on_the_files_of_the_commit(
     ran = json.loads((repository.docker / "run/ghostpen").read_text())
     assert ran["command"][-1] == "scripts/test"
     assert {"scripts/test", "docker/Dockerfile", ".github/workflows/btr.yml"} <= set(ran["files"])
+    read = json.loads((repository.docker / "run/ghostpen as root").read_text())
+    assert "scripts/test tests/unit/evaluation/html" in read["command"][-1]
+    assert set(read["files"]) == set(ran["files"])
 
 
 def test_failing_tests_release_nothing(make_repository: MakeRepository, ecr: Any, image_repository: str) -> None:
@@ -113,7 +124,7 @@ def test_failing_tests_release_nothing(make_repository: MakeRepository, ecr: Any
     done = push(repository, "refs/heads/main", VARIABLES)
 
     assert done.exit_code == 1
-    assert (done.succeeded, done.failed) == (UNTIL_TESTED[:-1], ["Test inside the image"])
+    assert (done.succeeded, done.failed) == (UNTIL_TESTED[:-2], ["Test inside the image"])
     assert list_images(ecr) == []
 
 

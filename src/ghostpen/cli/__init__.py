@@ -7,6 +7,6 @@ matplotlib is imported inside the verb that needs it, so that `--help` stays fas
 from ghostpen.cli.front import OneLineErrors, app
 
 # In the order of use, which is that of `ghostpen --help`.
-from ghostpen.cli import local, brief, storage, interview, deployment, doctor  # isort: skip
+from ghostpen.cli import local, trained, brief, storage, interview, deployment, doctor  # isort: skip
 
-__all__ = ["OneLineErrors", "app", "brief", "deployment", "doctor", "interview", "local", "storage"]
+__all__ = ["OneLineErrors", "app", "brief", "deployment", "doctor", "interview", "local", "storage", "trained"]

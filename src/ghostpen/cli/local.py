@@ -1,4 +1,4 @@
-"""The verbs of one machine: texts in, an adapter, its measure, and what is written with it."""
+"""The verbs of one machine: texts in, an adapter, and its measure."""
 
 import enum
 import os
@@ -32,15 +32,6 @@ class Typography(enum.Enum):
 
     keep = "keep"
     unified = "unified"
-
-
-class ExportTo(enum.Enum):
-    """What `export` writes."""
-
-    adapter = "adapter"
-    merged = "merged"
-    gguf = "gguf"
-    ollama = "ollama"
 
 
 @app.command()
@@ -248,98 +239,6 @@ def run(
         with_control=control,
         environ=os.environ,
     )
-
-
-@app.command()
-def write(
-    prompt: Annotated[str, typer.Argument(help="The beginning of a text, to be continued.")],
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings of the run whose adapter writes; else the newest run in runs/."),
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Or a run's folder, wherever it was moved to.")
-    ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Show the base model's continuation, too.")] = False,
-    max_words: Annotated[int, typer.Option(min=1, help="Stop after this many words.")] = 150,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest word.")] = 0.9,
-    top_p: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Share of the likeliest words to draw from.")
-    ] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text.")] = 0,
-) -> None:
-    """Continue a text in the author's style."""
-    from ghostpen.config import find_newest_run, load_run_config, load_saved_config
-
-    if config is not None and run is not None:
-        raise ConfigError("name the run once: with --config FILE or with --run DIR")
-    if config is not None:
-        run_config = load_run_config(config)
-        run_dir = run_config.run_dir
-    else:
-        run_dir = run if run is not None else find_newest_run()
-        run_config = load_saved_config(run_dir)
-
-    from ghostpen.evaluation.generation import write_text
-
-    write_text(
-        prompt,
-        config=run_config,
-        run_dir=run_dir,
-        compare=compare,
-        max_words=max_words,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        console=make_console(),
-        warn=lambda message: typer.echo(message, err=True),
-    )
-
-
-@app.command()
-def export(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run's folder; the newest in runs/ if left out.")
-    ] = None,
-    *,
-    to: Annotated[ExportTo, typer.Option(help="What to write.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; RUN/export/ if left out.")] = None,
-    author_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name the author so in the card, which else names nobody.")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Merge into this checkpoint; needed where the run's base is a 4-bit one."),
-    ] = None,
-    llama_cpp: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", envvar="LLAMA_CPP_DIR", help="A checkout of llama.cpp, for gguf and ollama."),
-    ] = None,
-    gguf_type: Annotated[
-        str, typer.Option(metavar="TYPE", help="The converter's --outtype, such as bf16 or q8_0.")
-    ] = "auto",
-    deadline_s: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="When to give up on the converter, and on ollama.")
-    ] = 7200,
-    create: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With ollama: create the model there under this name.")
-    ] = None,
-) -> None:
-    """Write a finished run as other programs load it: PEFT and vLLM, transformers, llama.cpp, Ollama."""
-    from ghostpen.config import find_newest_run
-    from ghostpen.export.run import ExportSettings, export_run
-
-    settings = ExportSettings(
-        target=to.value,
-        out=out,
-        author_name=author_name,
-        base=base,
-        llama_cpp=llama_cpp,
-        gguf_type=gguf_type,
-        deadline_s=deadline_s,
-        create=create,
-    )
-    export_run(run if run is not None else find_newest_run(), settings, console=make_console())
 
 
 @app.command()

@@ -32,7 +32,8 @@ RECORD_SHARE = 0.15  # of the grace, for the same after a signal
 STATUS_TIMEOUT_S = 10.0
 CLAIMS = 20  # numbers that are tried for a bundle that others may take meanwhile
 OUTCOME = "outcome.json"
-_REPORT = ("report.json", "specificity.png")
+_REPORT = ("report.json", "report.html", "specificity.png")
+_WRITTEN = "written.jsonl"  # not where a test is told to write nothing
 
 
 @dataclass
@@ -90,7 +91,8 @@ class Attempt:
         self._enter("pushing results")
         folder = self.job.locate(AUTHOR)
         try:
-            self._push_numbered(self.job.names.tests, {name: folder / name for name in _REPORT}, first=1)
+            names = [*_REPORT, *([_WRITTEN] if (folder / _WRITTEN).exists() else [])]
+            self._push_numbered(self.job.names.tests, {name: folder / name for name in names}, first=1)
         except CloudError as error:
             raise CloudError(f"{error.message}; the report is in {folder}") from error
 

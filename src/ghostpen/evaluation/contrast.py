@@ -8,19 +8,22 @@ An AUC of 0.5 is guessing; 1 means that every piece by the author has a higher s
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, FloatArray, Interval
+from ghostpen.evaluation.report import ContrastReport, IntervalJson
+from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, FloatArray, Interval, ModelLabel
 from ghostpen.score import Score
 
 PIECE_WORDS = 400
 MAX_PIECES = 200
 """By the author, and as many by others: more would only take time."""
 MIN_PIECES = 20
+AUTHOR_TEXT, OTHERS_TEXT = "the author's text", "others' text"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,39 @@ def compute_savings(control: Sequence[Score], author: Sequence[Score]) -> list[f
         (one.loss_nats - other.loss_nats) / (math.log(2) * one.size_bytes)
         for one, other in zip(control, author, strict=True)
     ]
+
+
+def list_pieces(pieces: Mapping[str, Pieces]) -> dict[tuple[ModelLabel, str], list[Section]]:
+    """List what control and author's adapter are to score; nothing where a text has no piece."""
+    if not all(found.sections for found in pieces.values()):
+        return {}
+    adapters: tuple[ModelLabel, ...] = ("control", "author")
+    return {(label, f"pieces of {name}"): found.sections for name, found in pieces.items() for label in adapters}
+
+
+def measure_contrast(
+    scores: Mapping[tuple[ModelLabel, str], Sequence[Score]], *, pieces: Mapping[str, Pieces]
+) -> ContrastReport | None:
+    """Measure how well bits per byte saved tell the author's pieces from others'; None where a text has no piece.
+
+    Args:
+        scores: of what `list_pieces` gave, at least.
+    """
+    if not list_pieces(pieces):
+        return None
+    author, others = (
+        compute_savings(scores["control", f"pieces of {name}"], scores["author", f"pieces of {name}"])
+        for name in (AUTHOR_TEXT, OTHERS_TEXT)
+    )
+    auc = compute_auc(
+        author, others, author_origins=pieces[AUTHOR_TEXT].origins, others_origins=pieces[OTHERS_TEXT].origins
+    )
+    return {
+        "piece_words": PIECE_WORDS,
+        "author_pieces": len(author),
+        "others_pieces": len(others),
+        "auc": cast(IntervalJson, asdict(auc)) if auc else None,
+    }
 
 
 def _find_ends(tokens: Sequence[str], words: int) -> list[int]:

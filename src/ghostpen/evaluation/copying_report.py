@@ -70,17 +70,17 @@ def build_copying_report(
     samples: Sequence[Sample],
     *,
     training: Sequence[Section],
-    validation: Sequence[Section],
-    test: Sequence[Section],
+    continued: Sequence[Section],
+    held_out: Sequence[Section],
     others: Sequence[Section],
 ) -> CopyingReport | None:
     """Build the report; None where no sample has a word of its own.
 
     Args:
-        samples: continuations of validation text by the author's adapter.
+        samples: what the author's adapter wrote, continuations of held-out text among it.
         training: the author's sections that it was trained on.
-        validation: the author's held-out sections that the samples begin with.
-        test: the author's other held-out sections.
+        continued: the author's held-out sections that samples begin with; their names are no leak.
+        held_out: the author's other held-out sections.
         others: other authors' sections, whose names are nobody's own.
 
     Raises:
@@ -92,12 +92,12 @@ def build_copying_report(
         if training:
             return None
         raise
-    held_out = [*validation, *test]
+    unseen = [*continued, *held_out]
     return {
         "training": _build_json(copied),
-        "held_out": _build_json(compute_copying(samples, held_out)),
-        "floor": _build_floor(samples, real=held_out, training=training),
-        "names": _build_names(samples, training=training, validation=validation, test=test, others=others),
+        "held_out": _build_json(compute_copying(samples, unseen)),
+        "floor": _build_floor(samples, real=unseen, training=training),
+        "names": _build_names(samples, training=training, continued=continued, held_out=held_out, others=others),
         "loop_rate": compute_loop_rate([read_words(sample.text) for sample in samples]),
     }
 
@@ -117,8 +117,8 @@ def check_copied(report: CopyingReport | None, *, max_copied_words: int | None) 
         return
     if report is None:
         raise DataError(
-            "eval.max_copied_words is set, and the run's samples/after.txt holds no text to check; "
-            "train the run again, or leave the setting out"
+            "eval.max_copied_words is set, and there is no text to check: eval.continuations and eval.topics are 0, "
+            "and the run's samples/after.txt holds none; raise one of them, or leave the setting out"
         )
     longest = report["training"]["longest"]
     if longest is not None and longest["words"] > max_copied_words:
@@ -187,18 +187,18 @@ def _build_names(
     samples: Sequence[Sample],
     *,
     training: Sequence[Section],
-    validation: Sequence[Section],
-    test: Sequence[Section],
+    continued: Sequence[Section],
+    held_out: Sequence[Section],
     others: Sequence[Section],
 ) -> NameLeakJson | None:
     """Count names; those of the work that a sample goes on with are no leak."""
     names = find_names(
-        (section.text for section in training), others=(section.text for section in [*others, *validation])
+        (section.text for section in training), others=(section.text for section in [*others, *continued])
     )
     size = max(1, round(sum(len(sample.text.split()) for sample in samples) / len(samples)))
     real = [
         " ".join(words[start : start + size])
-        for words in (section.text.split() for section in test)
+        for words in (section.text.split() for section in held_out)
         for start in range(0, len(words) - size + 1, size)
     ]
     if not real:

@@ -19,7 +19,7 @@ from ghostpen.evaluation.specificity import (
     CONFIDENCE_LEVEL,
     MIN_SECTIONS,
     MODEL_LABELS,
-    NEEDED_LABELS,
+    SCORED_LABELS,
     Interval,
     ModelLabel,
     SectionScores,
@@ -29,6 +29,8 @@ from ghostpen.evaluation.specificity import (
     compute_gain,
     compute_specificity,
 )
+from ghostpen.evaluation.style_report import StyleReport
+from ghostpen.evaluation.written_report import WrittenReport
 from ghostpen.files import write_text_atomically
 from ghostpen.score import Score, sum_scores
 
@@ -93,6 +95,16 @@ class SpecificityReport(TypedDict):
     seed: int
 
 
+class GenerationProtocol(TypedDict):
+    """How the texts were written; tasks_sha256 is of all prompts, lengths, seeds and temperatures."""
+
+    tasks: int
+    tasks_sha256: str
+    top_p: float
+    min_p: float
+    extraction_windows: int
+
+
 class Protocol(TypedDict):
     """What must be the same for two reports to be compared."""
 
@@ -103,6 +115,7 @@ class Protocol(TypedDict):
     adapters_sha256: dict[str, str]
     base: dict[str, str | None]
     contrast_sha256: str
+    generation: GenerationProtocol
 
 
 class ContrastReport(TypedDict):
@@ -137,6 +150,8 @@ class Report(TypedDict):
     author_test: TextReport
     others_test: TextReport
     copying: CopyingReport | None
+    written: WrittenReport | None
+    style: StyleReport | None
     protocol: Protocol
     tokenizer_sha256: str | None
 
@@ -155,6 +170,8 @@ def build_report(
     prompt: PromptReport | None = None,
     copying: CopyingReport | None = None,
     tokenizer_sha256: str | None = None,
+    written: WrittenReport | None = None,
+    style: StyleReport | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Report:
@@ -169,6 +186,7 @@ def build_report(
         author_words, others_words: the words of each section.
         protocol: what else must be the same for this report to be compared with another.
         copying: what the adapter's samples copy; None where there is none to look at.
+        written: how each model writes; None where nothing was written. style: see `style_report`; likewise.
         resamples: bootstrap draws.
         seed: of the bootstrap, not of the training.
 
@@ -210,6 +228,8 @@ def build_report(
         "contrast": contrast,
         "prompt": prompt,
         "copying": copying,
+        "written": written,
+        "style": style,
         "protocol": protocol,
         "tokenizer_sha256": tokenizer_sha256,
     }
@@ -344,8 +364,8 @@ def _build_text_report(
 
 def list_labels(scores: Iterable[ModelLabel]) -> list[ModelLabel]:
     """List the models that there are scores of, with those that there must be, in their order."""
-    given = {*scores, *NEEDED_LABELS}
-    return [label for label in MODEL_LABELS if label in given]
+    given = {*scores, *MODEL_LABELS}
+    return [label for label in SCORED_LABELS if label in given]
 
 
 def _build_model_report(

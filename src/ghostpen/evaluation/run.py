@@ -4,52 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostpen.config import RunConfig, select_decisive
+from ghostpen.config import EvalConfig, RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
-from ghostpen.data.sections import Section, load_sections
-from ghostpen.errors import ConfigError, DataError
-from ghostpen.evaluation.contrast import PIECE_WORDS, Pieces, compute_auc, compute_savings, cut_pieces
-from ghostpen.evaluation.copying import Sample
-from ghostpen.evaluation.copying_report import (
-    CopyingReport,
-    build_copying_report,
-    check_copied,
-    render_copying_table,
-)
+from ghostpen.data.tokens import encode
+from ghostpen.errors import ConfigError
+from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, cut_pieces, list_pieces, measure_contrast
+from ghostpen.evaluation.copying import choose_windows
+from ghostpen.evaluation.copying_report import check_copied, render_copying_table
+from ghostpen.evaluation.html.page import write_html
+from ghostpen.evaluation.measures import list_continuations, measure_copying, measure_style
+from ghostpen.evaluation.models import score_models
 from ghostpen.evaluation.picture import write_specificity_picture
 from ghostpen.evaluation.prompting import render_author_prompt
+from ghostpen.evaluation.prompts import Task, plan_tasks
 from ghostpen.evaluation.report import (
     FORMAT_VERSION,
-    ContrastReport,
-    PromptReport,
+    GenerationProtocol,
     Protocol,
     Report,
     build_report,
     render_table,
     write_report,
 )
-from ghostpen.score import Score
+from ghostpen.evaluation.specificity import MODEL_LABELS, SCORED_LABELS
+from ghostpen.evaluation.style_table import render_style_table
+from ghostpen.evaluation.texts import Texts
+from ghostpen.evaluation.writing import PartFile, write_all
+from ghostpen.evaluation.written import read_written, write_written
+from ghostpen.evaluation.written_report import build_written_report, render_written_table
 from ghostpen.training.manifest import read_manifest
 from ghostpen.training.metrics import read_metrics
 from ghostpen.training.run import CONTROL_FOLDER
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from ghostpen.evaluation.specificity import ModelLabel
 
 METRICS = "metrics.jsonl"
 REPORT = "report.json"
 PICTURE = "specificity.png"
-SAMPLES = "samples/after.txt"
+PAGE = "report.html"
+WRITTEN = "written.jsonl"
+PART = "written.part.jsonl"
 
 
 def test_run(config: RunConfig, *, console: Console) -> Report:
-    """Score the three models on all held-out sections; write report.json and specificity.png.
+    """Have the three models write, score them on all held-out sections; write report.json and report.html.
+
+    What is written goes to written.jsonl, and first, batch by batch, to a file from which a test that was broken
+    off goes on.
 
     Raises:
         ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
@@ -58,11 +68,11 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     """
     folder = config.run_dir
     data = load_manifest(config.data.dir)
-    texts = {"author": _load_test(config.data.dir, "test"), "others": _load_contrast_test(config)}
-    training = load_sections(config.data.dir, "train")
+    texts = Texts.load(config.data.dir, contrast=config.contrast_dir)
     adapters: dict[ModelLabel, Path] = {"control": folder / CONTROL_FOLDER, "author": folder}
     manifests = {label: _read_finished(path, label) for label, path in adapters.items()}
     check_comparable(manifests, data.data_sha256)
+    tasks = plan_tasks(texts.test, settings=config.eval)
     protocol: Protocol = {
         "window": config.eval.window,
         "stride": config.eval.stride,
@@ -71,62 +81,128 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
         "base": manifests["author"]["base_model"],
         "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
+        "generation": build_generation_protocol(tasks, config.eval),
     }
     report = read_report(folder / REPORT)
-    if report is None or report["protocol"] != protocol:
-        pieces = {name: cut_pieces(sections) for name, sections in texts.items()}
-        scored = score_models(
+    if report is None or report["protocol"] != protocol or bool(tasks) != (folder / WRITTEN).exists():
+        report = measure_run(
             config,
-            texts=texts | {f"{name} pieces": found.sections for name, found in pieces.items()},
+            texts=texts,
+            tasks=tasks,
             adapters=adapters,
-            training=training,
+            author=data.inputs.author,
+            protocol=protocol,
             console=console,
         )
-        report = build_report(
-            scored.select("author"),
-            others_scores=scored.select("others"),
-            author=data.inputs.author,
-            author_parts=[section.document for section in texts["author"]],
-            others_parts=[section.author for section in texts["others"]],
-            author_words=[len(section.text.split()) for section in texts["author"]],
-            others_words=[len(section.text.split()) for section in texts["others"]],
-            protocol=protocol,
-            contrast=measure_contrast(scored, pieces=pieces),
-            prompt=scored.prompt,
-            tokenizer_sha256=scored.tokenizer_sha256,
-            copying=measure_copying(config, test=texts["author"]),
-        )
-        write_report(report, folder / REPORT)
-        write_specificity_picture(
-            report,
-            folder / PICTURE,
-            metrics=read_metrics(folder / METRICS),
-            control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-        )
+        write_page(report, folder, texts=texts)
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
-    console.print(render_table(report))  # with the verdict below it
-    if report["copying"] is not None:
-        console.print(render_copying_table(report["copying"]))
+        if not (folder / PAGE).is_file():  # a test of an older version, or one that was killed just before
+            write_page(report, folder, texts=texts)
+    for table in render_tables(report):  # the verdict is below the first
+        console.print(table)
     check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
     return report
 
 
-def measure_copying(config: RunConfig, *, test: list[Section]) -> CopyingReport | None:
-    """Measure what the samples that the author's adapter wrote after its training copy; None without samples."""
-    from ghostpen.training.continuations import parse_continuations
+def measure_run(
+    config: RunConfig,
+    *,
+    texts: Texts,
+    tasks: Sequence[Task],
+    adapters: dict[ModelLabel, Path],
+    author: str,
+    protocol: Protocol,
+    console: Console,
+) -> Report:
+    """Do what `test_run` does where nothing is done yet; what was written before goes first, because it can go on."""
+    folder = config.run_dir
+    with console.status("loading the model"):
+        from ghostpen.model.loading import load_base
 
-    try:
-        text = (config.run_dir / SAMPLES).read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):  # an older run, or a file that is not ours
-        return None
-    return build_copying_report(
-        [Sample(written, prompt=beginning) for beginning, written in parse_continuations(text)],
-        training=load_sections(config.data.dir, "train"),
-        validation=load_sections(config.data.dir, "val"),
-        test=test,
-        others=load_sections(config.contrast_dir, "contrast_train"),
+        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
+    windows = choose_windows(
+        [encode(loaded.tokenizer, section.text) for section in texts.training],
+        count=config.eval.extraction_windows,
+        seed=0,
     )
+    part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
+    writings = write_all(
+        loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
+    )
+    prompt = render_author_prompt(
+        texts.training, loaded.tokenizer, room=config.eval.window // 2, seed=config.train.seed
+    )
+    readers = SCORED_LABELS if prompt else MODEL_LABELS
+    pieces = {AUTHOR_TEXT: cut_pieces(texts.test), OTHERS_TEXT: cut_pieces(texts.others_test)}
+    scores = score_models(
+        loaded,
+        adapters,
+        texts={
+            **{(label, AUTHOR_TEXT): texts.test for label in readers},
+            **{(label, OTHERS_TEXT): texts.others_test for label in readers},
+            **list_pieces(pieces),
+            **{("control", who): sections for who, sections in list_continuations(writings.written).items()},
+        },
+        settings=config.eval,
+        console=console,
+        prompt=prompt.ids if prompt else (),
+    )
+    with console.status("measuring what was written"):
+        copying = measure_copying(config, texts=texts, written=writings.written)
+        style = measure_style(writings.written, texts=texts, author=author, scores=scores)
+    report = build_report(
+        {label: scores[label, AUTHOR_TEXT] for label in readers},
+        others_scores={label: scores[label, OTHERS_TEXT] for label in readers},
+        author=author,
+        author_parts=[section.document for section in texts.test],
+        others_parts=[section.author for section in texts.others_test],
+        author_words=[len(section.text.split()) for section in texts.test],
+        others_words=[len(section.text.split()) for section in texts.others_test],
+        protocol=protocol,
+        contrast=measure_contrast(scores, pieces=pieces),
+        prompt={"passages": prompt.passages, "tokens": len(prompt.ids)} if prompt else None,
+        tokenizer_sha256=hash_tokenizer(loaded.tokenizer),
+        copying=copying,
+        written=build_written_report(writings.written, windows=windows, recited=writings.recited),
+        style=style,
+    )
+    if tasks:
+        write_written(writings.written, folder / WRITTEN)
+    else:
+        (folder / WRITTEN).unlink(missing_ok=True)
+    write_report(report, folder / REPORT)
+    write_specificity_picture(
+        report,
+        folder / PICTURE,
+        metrics=read_metrics(folder / METRICS),
+        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
+    )
+    part.remove()
+    return report
+
+
+def write_page(report: Report, folder: Path, *, texts: Texts) -> None:
+    """Write report.html into a run's folder, from what is there."""
+    write_html(
+        report,
+        folder / PAGE,
+        metrics=read_metrics(folder / METRICS),
+        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
+        written=read_written(folder / WRITTEN),
+        training=texts.training,
+    )
+
+
+def render_tables(report: Report) -> Iterator[Table]:
+    """Render what a test prints."""
+    yield render_table(report)
+    if report["written"] is not None:
+        yield render_written_table(report["written"])
+    if report["copying"] is not None:
+        yield render_copying_table(report["copying"])
+    if report["style"] is not None:
+        yield render_style_table(report["style"])
 
 
 def check_author(config: RunConfig) -> None:
@@ -158,87 +234,6 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
         )
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One Score a section, by (model, text); and what the prompted base was shown, if there was room."""
-
-    scores: dict[tuple[ModelLabel, str], list[Score]]
-    prompt: PromptReport | None
-    tokenizer_sha256: str
-
-    def select(self, text: str) -> dict[ModelLabel, list[Score]]:
-        """Select the scores of one text, by model."""
-        return {label: scores for (label, name), scores in self.scores.items() if name == text}
-
-
-def score_models(
-    config: RunConfig,
-    *,
-    texts: dict[str, list[Section]],
-    adapters: dict[ModelLabel, Path],
-    training: list[Section],
-    console: Console,
-) -> Scored:
-    """Score every model on every text; only the adapters on texts whose name ends in "pieces"."""
-    with console.status("loading the model"):
-        from ghostpen.model.loading import load_adapter, load_base, unload_adapter
-        from ghostpen.training.perplexity import score_sections
-
-        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
-    prompt = render_author_prompt(training, loaded.tokenizer, room=config.eval.window // 2, seed=config.train.seed)
-    scores: dict[tuple[ModelLabel, str], list[Score]] = {}
-    models: list[tuple[ModelLabel, Path | None]] = [("base", None), *adapters.items()]
-    if prompt is not None:
-        models.insert(1, ("prompted", None))
-    from rich.progress import Progress
-
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        for label, path in models:
-            current = load_adapter(loaded, path / "adapter") if path else loaded
-            for name, sections in texts.items():
-                if not sections or (name.endswith("pieces") and path is None):
-                    continue
-                task = progress.add_task(f"{label} on {name}")
-
-                def on_progress(done: int, total: int, task: Any = task) -> None:
-                    progress.update(task, completed=done, total=total)
-
-                scores[label, name] = score_sections(
-                    current.model,
-                    current.tokenizer,
-                    sections,
-                    window=config.eval.window,
-                    stride=config.eval.stride,
-                    batch_size=config.eval.batch_size,
-                    prompt=prompt.ids if prompt is not None and label == "prompted" else (),
-                    on_progress=on_progress,
-                )
-            if path:
-                loaded = unload_adapter(current)
-    shown: PromptReport | None = {"passages": prompt.passages, "tokens": len(prompt.ids)} if prompt else None
-    return Scored(scores, shown, hash_tokenizer(loaded.tokenizer))
-
-
-def measure_contrast(scored: Scored, *, pieces: dict[str, Pieces]) -> ContrastReport | None:
-    """Measure how well bits per byte saved tell the author's pieces from others'; None where a text has no piece."""
-    if not all(found.sections for found in pieces.values()):
-        return None
-    by_text = {name: scored.select(f"{name} pieces") for name in pieces}
-    savings = {name: compute_savings(scores["control"], scores["author"]) for name, scores in by_text.items()}
-    auc = compute_auc(
-        savings["author"],
-        savings["others"],
-        author_origins=pieces["author"].origins,
-        others_origins=pieces["others"].origins,
-    )
-    return {
-        "piece_words": PIECE_WORDS,
-        "author_pieces": len(savings["author"]),
-        "others_pieces": len(savings["others"]),
-        "auc": {"estimate": auc.estimate, "low": auc.low, "high": auc.high} if auc else None,
-    }
-
-
 def hash_tokenizer(tokenizer: Any) -> str:
     """Hash a fast tokenizer, as it is written to tokenizer.json."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
@@ -263,23 +258,20 @@ def read_report(path: Path) -> Report | None:
     return report if isinstance(report, dict) and report.get("format_version") == FORMAT_VERSION else None
 
 
-def _load_contrast_test(config: RunConfig) -> list[Section]:
-    if not (config.contrast_dir / "contrast_test.jsonl").exists():
-        raise ConfigError(
-            f"{config.data.dir} has no other authors' texts, which the author's adapter is held against: "
-            "add --control auto to take the shipped ones, or prepare the data again with --contrast DIR"
-        )
-    return _load_test(config.contrast_dir, "contrast_test")
+def build_generation_protocol(tasks: Sequence[Task], settings: EvalConfig) -> GenerationProtocol:
+    """Name what decides what is written."""
+    return {
+        "tasks": len(tasks),
+        "tasks_sha256": hash_json([asdict(task) for task in tasks]),
+        "top_p": settings.top_p,
+        "min_p": settings.min_p,
+        "extraction_windows": settings.extraction_windows,
+    }
 
 
-def _load_test(folder: Path, split: str) -> list[Section]:
-    sections = load_sections(folder, split)
-    if not sections:
-        raise DataError(
-            f"{folder / split}.jsonl is empty, so there is nothing to test on; "
-            "prepare more documents, or name the ones to hold out with --test-docs"
-        )
-    return sections
+def hash_json(value: Any) -> str:
+    """Hash what JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _read_finished(folder: Path, label: str) -> dict[str, Any]:
@@ -287,12 +279,12 @@ def _read_finished(folder: Path, label: str) -> dict[str, Any]:
     if manifest is not None and manifest["finished"]:
         return manifest
     state = "is not finished" if manifest else "is not trained"
+    resume = " --resume" if manifest else ""
     if label == "control":
         raise ConfigError(
             f"the control adapter in {folder} {state}: add --control auto, or train it with "
-            "`ghostpen train --config FILE --control`" + (" --resume" if manifest else "")
+            f"`ghostpen train --config FILE --control{resume}`"
         )
     raise ConfigError(
-        f"the {label} adapter in {folder} {state}: train it with `ghostpen train --config FILE`"
-        + (" --resume" if manifest else "")
+        f"the {label} adapter in {folder} {state}: train it with `ghostpen train --config FILE{resume}`"
     )

@@ -25,8 +25,8 @@ from ghostpen.score import Score
 
 ModelLabel = Literal["base", "prompted", "control", "author"]
 """The base model, the base with passages of the author before each window, and the two adapters."""
-MODEL_LABELS: tuple[ModelLabel, ...] = ("base", "prompted", "control", "author")
-NEEDED_LABELS: tuple[ModelLabel, ...] = ("base", "control", "author")
+MODEL_LABELS: tuple[ModelLabel, ...] = ("base", "control", "author")
+SCORED_LABELS: tuple[ModelLabel, ...] = ("base", "prompted", "control", "author")
 SectionScores = Mapping[ModelLabel, Sequence[Score]]
 """One list of scores for each model, all aligned: place i is section i of the same text."""
 
@@ -123,7 +123,7 @@ def compute_bits(scores: Sequence[Score], *, resamples: int = 2000, seed: int = 
     return _build_interval(_compute_pooled_gain(scores, nothing), draws=draws, sections=len(scores))
 
 
-def check_aligned(scores: SectionScores, *, text: str, models: Sequence[ModelLabel] = NEEDED_LABELS) -> None:
+def check_aligned(scores: SectionScores, *, text: str, models: Sequence[ModelLabel] = MODEL_LABELS) -> None:
     """Refuse scores that are missing, empty, or not of the same sections for each of the models.
 
     Args:

@@ -114,15 +114,15 @@ def sink_attention_forward(
     """Attend with sinks: transformers' attention interface; no attention weights are returned.
 
     Whole sequences (as many queries as keys) are attended causally and `attention_mask` is not read: right
-    for sequences padded on the right, whose real tokens never see the padding. Ghostpen pads nowhere else.
-    Steps of generation, with more keys than queries, go to transformers' own eager attention.
+    for sequences padded on the right, whose real tokens never see the padding. Prompts of generation that are padded
+    on the left, and its steps, with more keys than queries, go to transformers' own eager attention.
 
     Raises:
         ValueError: dropout is asked for; gpt-oss has none.
     """
     if dropout:
         raise ValueError("gpt-oss attention has no dropout; the CPU kernel cannot add it")
-    if query.shape[2] != key.shape[2]:
+    if query.shape[2] != key.shape[2] or _is_padded_left(attention_mask):
         from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
 
         return eager_attention_forward(module, query, key, value, attention_mask, scaling)
@@ -132,6 +132,11 @@ def sink_attention_forward(
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     output = _SinkAttention.apply(query, key, value, module.sinks, sliding_window)
     return output.transpose(1, 2), None
+
+
+def _is_padded_left(attention_mask: torch.Tensor | None) -> bool:
+    """Tell whether some row's first token is hidden from itself: (B, 1, T, S), 0 where a query may look."""
+    return attention_mask is not None and bool(attention_mask[:, :, 0, 0].any())
 
 
 class _Permute(torch.autograd.Function):

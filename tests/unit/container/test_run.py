@@ -356,7 +356,7 @@ def test_test_takes_the_results_and_numbers_its_report(
     }  # fmt: skip
     assert (job.locate("control") / "adapter/adapter.bin").is_file()
     for number in (1, 2):
-        assert list_names(store, f"runs/run-1/tests/{number}") == {"report.json", "specificity.png"}
+        assert list_names(store, f"runs/run-1/tests/{number}") == {"report.json", "report.html", "specificity.png"}
     assert read_outcome(store, 3, tmp_path)["mode"] == "test"
 
 

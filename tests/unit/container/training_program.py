@@ -89,3 +89,4 @@ for act, *arguments in script:
         case "report":
             (folder / "report.json").write_text("{}")
             (folder / "specificity.png").write_text("a picture")
+            (folder / "report.html").write_text("a page")

@@ -38,7 +38,7 @@ SAMPLES = [
 
 def build(samples: list[Sample] = SAMPLES, *, test: Section = TEST, other: str = "a Lake") -> CopyingReport:
     report = build_copying_report(
-        samples, training=[TRAINING], validation=[VALIDATION], test=[test], others=[make_section(other, "twain")]
+        samples, training=[TRAINING], continued=[VALIDATION], held_out=[test], others=[make_section(other, "twain")]
     )
     assert report is not None
     return report
@@ -81,7 +81,7 @@ def test_too_little_held_out_text_leaves_floor_and_names_out() -> None:
 
 
 def test_no_sample_is_no_report_and_no_training_text_an_error() -> None:
-    texts = {"training": [TRAINING], "validation": [VALIDATION], "test": [TEST], "others": []}
+    texts = {"training": [TRAINING], "continued": [VALIDATION], "held_out": [TEST], "others": []}
     assert build_copying_report([], **texts) is None
     assert build_copying_report([Sample("the beginning of Anne came", "the beginning of Anne came")], **texts) is None
     with pytest.raises(NothingCountedError):
@@ -102,7 +102,7 @@ def test_longer_copy_fails_with_exit_code_3_and_is_not_quoted() -> None:
 
 def test_limit_without_samples_is_an_error_and_no_limit_is_none() -> None:
     check_copied(None, max_copied_words=None)
-    with pytest.raises(DataError, match="samples/after.txt holds no text to check"):
+    with pytest.raises(DataError, match="there is no text to check: eval.continuations"):
         check_copied(None, max_copied_words=13)
 
 

@@ -1,0 +1,229 @@
+"""A two-sample test: can a classifier tell what a model wrote from what the author wrote at the same place?
+
+Owns the comparison, its interval, and the scale that the same classifier gives on real text. It sees masked words
+(`masking`), so it does not see the plot; both texts of a place have the same length, so it does not see that.
+AUC: 0.5 is that it can't tell, 1 that it always can.
+
+Classifiers are fitted to some sections and asked about others, never about a section that they know; only answers of
+one classifier are compared with each other. Pure functions over texts.
+
+Source:
+    Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ghostpen.errors import UnprovenError
+from ghostpen.evaluation.masked import FloatArray, IntArray, cross_validate, split_groups
+from ghostpen.evaluation.masking import mask_tokens, read_tokens
+from ghostpen.evaluation.pieces import Piece, count_words, cut_text
+
+FOLDS = 5
+MIN_TEXTS = 40
+"""Of each side: with fewer, a classifier hardly learns what there is to tell."""
+
+MAX_FLOOR = 0.65
+"""An author's text can't be told from itself: a higher floor means too few or too different sections."""
+
+REPEATS = 3
+"""Draws of real text: which pieces are drawn matters more to a floor than the interval of one draw tells."""
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Auc:
+    """An AUC with its 95 % interval over sections, of so many texts a side."""
+
+    texts: int
+    auc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An AUC of so many texts a side, and that of each bootstrap draw of sections."""
+
+    texts: int
+    auc: float
+    draws: FloatArray
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the test says of real text.
+
+    Args:
+        floor: the author's held-out text against other pieces of the same works.
+        other_work: the author's training works against it: as far off as the author is from herself.
+        others: other authors' text against it.
+    """
+
+    floor: Auc
+    other_work: Auc
+    others: Auc
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What was written, and what the author wrote there; `section` names the place."""
+
+    text: str
+    real: str
+    section: str
+
+
+def compute_c2st(pairs: Sequence[Pair], *, kept: frozenset[str], words: int, seed: int) -> Auc:
+    """Compute how well what was written can be told from what the author wrote there.
+
+    Both texts of a pair are cut to the shorter one's length, `words` at most; a pair of less than half of that is
+    left out.
+
+    Raises:
+        UnprovenError: there are too few pairs or sections.
+    """
+    cut = [
+        (cut_text(pair.text, words=length), cut_text(pair.real, words=length), pair.section)
+        for pair in pairs
+        for length in [min(words, count_words(pair.text), count_words(pair.real))]
+        if 2 * length >= words
+    ]
+    sections = [section for _, _, section in cut]
+    compared = compare_texts(
+        [text for text, _, _ in cut],
+        [real for _, real, _ in cut],
+        sections=(sections, sections),
+        kept=kept,
+        seed=seed,
+    )
+    return _pool([compared])
+
+
+def prove_c2st(
+    held_out: Sequence[Piece],
+    *,
+    training: Sequence[Piece],
+    others: Sequence[Piece],
+    texts: int,
+    kept: frozenset[str],
+    seed: int,
+) -> Scale:
+    """Prove the test on real text: so many texts a side, as far as there are.
+
+    Args:
+        held_out: pieces of the works that the samples go on with.
+        training: pieces of the author's other works.
+        others: pieces of other authors' works.
+        texts: as many as there are of a model's.
+
+    Raises:
+        UnprovenError: there is too little real text, or the test can't tell other authors from the author.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[Comparison]] = {"floor": [], "other_work": [], "others": []}
+    for _ in range(REPEATS):
+        real, rest = _halve(held_out, rng)
+        for name, pieces in (("floor", rest), ("other_work", training), ("others", others)):
+            left, right = _draw(pieces, texts, rng), _draw(real, texts, rng)
+            found[name].append(
+                compare_texts(
+                    [piece.text for piece in left],
+                    [piece.text for piece in right],
+                    sections=([_name_section(piece) for piece in left], [_name_section(piece) for piece in right]),
+                    kept=kept,
+                    seed=seed,
+                )
+            )
+    scale = Scale(**{name: _pool(comparisons) for name, comparisons in found.items()})
+    if scale.floor.auc > MAX_FLOOR or scale.others.low <= scale.floor.high:
+        raise UnprovenError(
+            f"with {scale.floor.texts} texts a side the two-sample test tells other authors' real text from the "
+            f"author's with AUC {scale.others.auc:.2f}, the author's from itself with {scale.floor.auc:.2f}; "
+            "these must be far apart, which takes more or longer texts"
+        )
+    return scale
+
+
+def compare_texts(
+    texts: Sequence[str],
+    real: Sequence[str],
+    *,
+    sections: tuple[Sequence[str], Sequence[str]],
+    kept: frozenset[str],
+    seed: int,
+) -> Comparison:
+    """Compare texts with real ones, in folds that no section is in two of.
+
+    Args:
+        sections: where each of the texts is from, and each of the real ones.
+
+    Raises:
+        UnprovenError: there are too few texts or sections.
+    """
+    fewest = min(map(len, (texts, real)))
+    places = min(len(set(names)) for names in sections)
+    if fewest < MIN_TEXTS or places < FOLDS:
+        raise UnprovenError(
+            f"{fewest} texts from {places} sections are too few for the two-sample test; on either side it needs "
+            f"{MIN_TEXTS} from {FOLDS}"
+        )
+    masked = [mask_tokens(read_tokens(text), kept) for text in (*texts, *real)]
+    labels = np.array([1] * len(texts) + [0] * len(real), dtype=np.intp)
+    decided = cross_validate(masked, labels, folds=_choose_folds(*sections))
+    names = [*sections[0], *sections[1]]
+    auc, draws = _resample_auc(decided, labels, folds=_choose_folds(*sections), sections=names, seed=seed)
+    return Comparison(fewest, auc, draws)
+
+
+def _pool(found: Sequence[Comparison]) -> Auc:
+    low, high = np.quantile(np.concatenate([one.draws for one in found]), [0.025, 0.975])
+    return Auc(min(one.texts for one in found), float(np.mean([one.auc for one in found])), float(low), float(high))
+
+
+def _choose_folds(left: Sequence[str], right: Sequence[str]) -> IntArray:
+    """Choose folds that both sides fill evenly, and no section is in two of."""
+    folds = dict(zip(right, split_groups(right, folds=FOLDS), strict=True))
+    new = [section for section in left if section not in folds]
+    folds |= dict(zip(new, split_groups(new, folds=FOLDS), strict=True))
+    return np.array([folds[section] for section in (*left, *right)], dtype=np.intp)
+
+
+def _resample_auc(
+    decided: FloatArray, labels: IntArray, *, folds: IntArray, sections: Sequence[str], seed: int
+) -> tuple[float, FloatArray]:
+    """Return the AUC within folds, and that of each bootstrap draw of sections.
+
+    Summed over pairs of sections first, a draw is a product with how often each section occurs. A draw does not fit
+    the classifiers anew.
+    """
+    names = {name: place for place, name in enumerate(sorted(set(sections)))}
+    places = np.array([names[section] for section in sections])
+    above, compared = np.zeros((2, len(names), len(names)))
+    for fold in np.unique(folds):
+        ours, theirs = (np.flatnonzero((folds == fold) & (labels == label)) for label in (1, 0))
+        difference = np.sign(decided[ours][:, None] - decided[theirs][None, :])
+        cells = (places[ours][:, None], places[theirs][None, :])
+        np.add.at(above, cells, (difference + 1) / 2)
+        np.add.at(compared, cells, 1.0)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
+    times = drawn.astype(np.float64)
+    counted = ((times @ compared) * times).sum(axis=1)
+    draws = ((times @ above) * times).sum(axis=1)[counted > 0] / counted[counted > 0]
+    return float(above.sum() / compared.sum()), draws
+
+
+def _halve(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[list[Piece], list[Piece]]:
+    order = rng.permutation(len(pieces))
+    return [pieces[place] for place in order[::2]], [pieces[place] for place in order[1::2]]
+
+
+def _draw(pieces: Sequence[Piece], count: int, rng: np.random.Generator) -> list[Piece]:
+    return [pieces[place] for place in rng.permutation(len(pieces))[:count]]
+
+
+def _name_section(piece: Piece) -> str:
+    return f"{piece.author}/{piece.document}/{piece.section}"

@@ -1,0 +1,99 @@
+"""A classifier of masked texts: 1- to 3-grams weighed by TF-IDF, and logistic regression.
+
+Owns the one place where scikit-learn is used, and that it is imported only there: it takes a second.
+
+Source:
+    shared by verification and by the two-sample test; the weights are Salton and Buckley 1988's with 1 + ln(tf).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+LONGEST_NGRAM = 3
+MIN_TEXTS = 3
+"""An n-gram that fewer texts have tells nothing of others."""
+
+STRENGTH = 10.0
+"""scikit-learn's C. From 1 to 100 the AUC on the sample texts changes by .005."""
+
+
+@dataclass(frozen=True)
+class MaskedClassifier:
+    """What tells texts with label 1 from texts with label 0."""
+
+    vectoriser: Any
+    model: Any
+
+    def decide(self, texts: Sequence[Sequence[str]]) -> FloatArray:
+        """Return each masked text's log-odds of being of label 1."""
+        return np.asarray(self.model.decision_function(self.vectoriser.transform(texts)), dtype=np.float64)
+
+
+def fit_masked(texts: Sequence[Sequence[str]], labels: IntArray) -> MaskedClassifier:
+    """Fit to masked texts, both labels counting the same, however many there are of each."""
+    vectoriser, rows = _vectorise(texts)
+    return MaskedClassifier(vectoriser, _fit(rows, labels))
+
+
+def cross_validate(texts: Sequence[Sequence[str]], labels: IntArray, *, folds: IntArray) -> FloatArray:
+    """Return each masked text's log-odds by a classifier that was fitted to the other folds.
+
+    The weights of n-grams are those of all texts: they know no label.
+
+    Args:
+        folds: the fold of each text; both labels must be outside each.
+    """
+    _, rows = _vectorise(texts)
+    decided = np.zeros(len(texts), dtype=np.float64)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        decided[inside] = _fit(rows[~inside], labels[~inside]).decision_function(rows[inside])
+    return decided
+
+
+def split_groups(groups: Sequence[str], *, folds: int) -> IntArray:
+    """Share groups out to folds of about the same size; the whole group goes into one."""
+    sizes: dict[str, int] = {}
+    for group in groups:
+        sizes[group] = sizes.get(group, 0) + 1
+    filled = [0] * folds
+    chosen: dict[str, int] = {}
+    for group in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        chosen[group] = filled.index(min(filled))
+        filled[chosen[group]] += sizes[group]
+    return np.array([chosen[group] for group in groups], dtype=np.intp)
+
+
+def compute_auc(positive: FloatArray, negative: FloatArray) -> float:
+    """Compute how often a positive's score is above a negative's; equal counts half. Neither may be empty."""
+    order = np.sort(negative)
+    below = np.searchsorted(order, positive, side="left")
+    not_above = np.searchsorted(order, positive, side="right")
+    return float((below + not_above).mean() / (2 * len(negative)))
+
+
+def _vectorise(texts: Sequence[Sequence[str]]) -> tuple[Any, Any]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectoriser = TfidfVectorizer(analyzer=_read_ngrams, sublinear_tf=True, min_df=MIN_TEXTS, dtype=np.float32)
+    return vectoriser, vectoriser.fit_transform(texts)
+
+
+def _fit(rows: Any, labels: IntArray) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=1000).fit(rows, labels)
+
+
+def _read_ngrams(tokens: Sequence[str]) -> list[str]:
+    grams = list(tokens)
+    for length in range(2, LONGEST_NGRAM + 1):
+        grams += map(" ".join, zip(*(tokens[start:] for start in range(length)), strict=False))
+    return grams
