@@ -43,6 +43,9 @@ MIN_AUC = 0.9
 MIN_ADVANTAGE = 0.5
 """So much more often must it accept the author's real unseen text than other authors'."""
 
+MIN_KEPT = 50
+"""Of KEPT_WORDS so many must be there: authors of two languages are told apart by that, which is no style."""
+
 FOLDS = 5
 OPEN_BAND = 0.1
 """p this near to 1/2 is no answer, for c@1."""
@@ -135,6 +138,11 @@ def fit_verifier(training: Sequence[Section], others: Sequence[Section], *, word
     if len(by_author) < 2 or any(piece.author == author for piece in foreign):
         raise UnprovenError(f"the other authors' training text must be by others than {author}")
     kept = choose_kept_words(by_author, author=author)
+    if len(kept) < MIN_KEPT:
+        raise UnprovenError(
+            f"the author's and the other authors' training texts share {len(kept)} frequent words, and without "
+            f"{MIN_KEPT} there is only topic to tell them apart; are they in one language?"
+        )
     masked = [mask_tokens(found, kept) for found in tokens]
     labels = np.array([1] * len(own) + [0] * len(foreign), dtype=np.intp)
     decided = cross_validate(masked, labels, folds=_choose_folds(own, foreign))
