@@ -28,6 +28,7 @@ from ghostpen.evaluation.masked import (
     FloatArray,
     IntArray,
     MaskedClassifier,
+    calibrate,
     compute_auc,
     cross_validate,
     fit_masked,
@@ -146,7 +147,7 @@ def fit_verifier(training: Sequence[Section], others: Sequence[Section], *, word
     masked = [mask_tokens(found, kept) for found in tokens]
     labels = np.array([1] * len(own) + [0] * len(foreign), dtype=np.intp)
     decided = cross_validate(masked, labels, folds=_choose_folds(own, foreign))
-    slope, intercept = _calibrate(decided, labels)
+    slope, intercept = calibrate(decided, labels)
     scores = slope * decided + intercept
     return Verifier(
         words=words,
@@ -257,11 +258,3 @@ def _choose_groups(pieces: Sequence[Piece], *, by_author: bool) -> list[str]:
         if len(set(groups)) > 1:
             return groups
     return [f"{piece.author}/{piece.document}/{piece.section}" for piece in pieces]
-
-
-def _calibrate(decided: FloatArray, labels: IntArray) -> tuple[float, float]:
-    """Return slope and intercept that make log-odds of decisions, were there as many of the one as of the other."""
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=1e6, class_weight="balanced").fit(decided.reshape(-1, 1), labels)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
