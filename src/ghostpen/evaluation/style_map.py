@@ -32,7 +32,7 @@ PROOF_POOLS = 60
 
 FALLBACK_MEASURE = "distinct_1"
 
-Who = Literal["author", "base", "control", "real", "other"]
+Who = ModelLabel | Literal["real", "other"]
 
 
 def build_map(

@@ -197,7 +197,7 @@ class MapPoint(TypedDict):
     name: of the author's real text the work, of others' the writer, of a model's what it was to write.
     """
 
-    who: Literal["author", "base", "control", "real", "other"]
+    who: ModelLabel | Literal["real", "other"]
     name: str
     x: float
     y: float
