@@ -2,7 +2,7 @@
 
 from ghostpen.evaluation.copying_report import CopyingJson, CopyingReport
 from ghostpen.evaluation.html.charts import Bar, render_bars, render_percent
-from ghostpen.evaluation.html.figures import MODELS, Figure, Numbers, tabulate_bars
+from ghostpen.evaluation.html.figures import Figure, Numbers, name_model, tabulate_bars
 from ghostpen.evaluation.report import Report
 
 
@@ -57,11 +57,11 @@ def build_writing(report: Report) -> Figure | None:
             "Go round in circles",
             [
                 ("real text", "real", found["real_loop_rate"]),
-                *((MODELS[label], label, model["loop_rate"]) for label, model in models),
+                *((name_model(label), label, model["loop_rate"]) for label, model in models),
             ],
         ),
-        ("End by themselves", [(MODELS[label], label, model["end_rate"]) for label, model in models]),
-        ("Recite training text", [(MODELS[label], label, model["extraction_rate"]) for label, model in models]),
+        ("End by themselves", [(name_model(label), label, model["end_rate"]) for label, model in models]),
+        ("Recite training text", [(name_model(label), label, model["extraction_rate"]) for label, model in models]),
     )
     measured = [
         (heading, [Bar(name, rate, look) for name, look, rate in each if rate is not None]) for heading, each in rates

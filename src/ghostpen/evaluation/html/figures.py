@@ -45,6 +45,11 @@ class Figure:
     refusal: str | None = None
 
 
+def name_model(label: str) -> str:
+    """Name a model for people."""
+    return MODELS.get(label, label)
+
+
 def build_curves(
     metrics: Sequence[MetricsRow], control_metrics: Sequence[MetricsRow], *, author: str
 ) -> list[Figure]:
@@ -73,7 +78,7 @@ def build_specificity(report: Report) -> list[Figure]:
         ("Other authors", report["others_test"]),
     )
     groups = [
-        (name, [make_bar(MODELS[label], text["models"][label]["gain_over_base"], label) for label in ADAPTERS])
+        (name, [make_bar(name_model(label), text["models"][label]["gain_over_base"], label) for label in ADAPTERS])
         for name, text in texts
     ]
     forest = [
@@ -221,7 +226,7 @@ def _tabulate_curves(curves: Mapping[str, Sequence[Point]], title: str) -> Numbe
 def _tabulate_models(texts: Sequence[tuple[str, TextReport]]) -> Numbers:
     rows = [
         (
-            f"{name}: {MODELS[label]}",
+            f"{name}: {name_model(label)}",
             f"{model['bits_per_byte']:.3f}",
             render_perplexity(model["perplexity"]),
             "\N{EN DASH}" if label == "base" else render_estimate(model["gain_over_base"]),

@@ -16,7 +16,7 @@ from ghostpen.evaluation.html.charts import (
     render_mark,
     render_percent,
 )
-from ghostpen.evaluation.html.figures import MODELS, Figure, Numbers, tabulate_bars
+from ghostpen.evaluation.html.figures import Figure, Numbers, name_model, tabulate_bars
 from ghostpen.evaluation.html.map_chart import render_map
 from ghostpen.evaluation.style_shape import (
     C2stJson,
@@ -230,11 +230,11 @@ def end_sentence(text: str) -> str:
 
 
 def _short(label: str) -> str:
-    return MODELS.get(label, label).removesuffix(" model")
+    return name_model(label).removesuffix(" model")
 
 
 def _name_point(point: MapPoint, author: str) -> str:
-    return {"real": f"real {author}", "other": "another author"}.get(point["who"]) or MODELS[point["who"]]
+    return {"real": f"real {author}", "other": "another author"}.get(point["who"]) or name_model(point["who"])
 
 
 def _render_plain(value: float) -> str:
