@@ -17,11 +17,16 @@ from ghostpen.evaluation.html.charts import (
 )
 from ghostpen.evaluation.html.svg import render_signed
 from ghostpen.evaluation.report import IntervalJson, Report, TextReport
-from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
+from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexity
 
-MODELS: dict[str, str] = {"base": "base model", "control": "control", "author": "adapter"}
-ADAPTERS: tuple[ModelLabel, ...] = ("control", "author")
+MODELS: dict[str, str] = {
+    "base": "base model",
+    "prompted": "base, prompted",
+    "control": "control",
+    "author": "adapter",
+}
+SAVERS: tuple[ModelLabel, ...] = ("prompted", "control", "author")
 MOST_PARTS = 12
 
 
@@ -78,7 +83,14 @@ def build_specificity(report: Report) -> list[Figure]:
         ("Other authors", report["others_test"]),
     )
     groups = [
-        (name, [make_bar(name_model(label), text["models"][label]["gain_over_base"], label) for label in ADAPTERS])
+        (
+            name,
+            [
+                make_bar(name_model(label), text["models"][label]["gain_over_base"], label)
+                for label in SAVERS
+                if label in text["models"]
+            ],
+        )
         for name, text in texts
     ]
     forest = [
@@ -89,7 +101,8 @@ def build_specificity(report: Report) -> list[Figure]:
     return [
         Figure(
             "Saved against the base model",
-            "Bits per byte of unseen text that each adapter saves. Whatever both save is learning prose.",
+            "Bits per byte of unseen text. Prompted: the base with passages by the author before it. "
+            "Whatever both adapters save is learning prose.",
             render_bars("saved", groups, title="Bits per byte saved against the base model"),
             _tabulate_models(texts),
         ),
@@ -232,9 +245,6 @@ def _tabulate_models(texts: Sequence[tuple[str, TextReport]]) -> Numbers:
             "\N{EN DASH}" if label == "base" else render_estimate(model["gain_over_base"]),
         )
         for name, text in texts
-        for label in MODEL_LABELS
-        for model in [text["models"][label]]
+        for label, model in text["models"].items()
     ]
-    return Numbers(
-        "Base model, control and adapter on unseen text", ("", "bits per byte", "perplexity", "saved"), tuple(rows)
-    )
+    return Numbers("Each model on unseen text", ("", "bits per byte", "perplexity", "saved"), tuple(rows))
