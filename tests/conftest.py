@@ -1,6 +1,7 @@
 """What holds for every test: no credentials, no hub, no network beyond this machine."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator, MutableMapping
 
@@ -38,9 +39,22 @@ def is_loopback(address: object) -> bool:
     return address in LOOPBACK_NAMES or address.startswith(("127.", "/", "\0"))
 
 
+def heed_signals() -> None:
+    """Undo what nohup, or a shell's background job, lets every process below it ignore."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    for number, default in defaults.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
+
+
 def pytest_configure() -> None:
     # Before collection too: libraries read HF_HUB_OFFLINE once, when a test module imports them.
     isolate_environment(os.environ)
+    heed_signals()
 
 
 @pytest.fixture(autouse=True)

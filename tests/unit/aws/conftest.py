@@ -1,7 +1,6 @@
 """An S3 server on this machine, and credentials that open nothing else."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,18 +12,6 @@ from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 from ghostpen.aws.s3 import ATTEMPTS, ObjectStore, S3Location, make_client
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.settings import build_settings
-
-
-@pytest.fixture(autouse=True)
-def signals_are_heeded() -> Iterator[None]:
-    """Undo what nohup, or a shell's background job, lets every process below it ignore."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")
