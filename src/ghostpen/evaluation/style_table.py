@@ -137,16 +137,19 @@ def _render_notes(report: StyleReport) -> Iterator[str]:
 
 def _find_refusals(report: StyleReport) -> Iterator[tuple[str, str]]:
     """Find why there is nothing of a metric, each reason once."""
-    parts = (
-        ("Verifier", report["verifier"]),
+    by_model = (
         ("Two-sample test", report["c2st"]),
         ("Delta", report["delta"]),
-        ("Rhythm", report["rhythm"]),
         ("Regularity", report["regularity"]),
     )
     names: dict[str, list[str]] = {}
-    for name, part in parts:
+    for name, part in (("Verifier", report["verifier"]), ("Rhythm", report["rhythm"]), *by_model):
         if "refusal" in part:
             names.setdefault(part["refusal"], []).append(name)
-    for refusal, found in names.items():
-        yield ", ".join(found), refusal
+    for name, found in by_model:
+        if "refusal" not in found:
+            for label, one in found["models"].items():
+                if "refusal" in one:
+                    names.setdefault(one["refusal"], []).append(f"{name} of the {label} model")
+    for refusal, refused in names.items():
+        yield ", ".join(refused), refusal

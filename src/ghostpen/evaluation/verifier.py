@@ -28,6 +28,7 @@ from ghostpen.evaluation.masked import (
     FloatArray,
     IntArray,
     MaskedClassifier,
+    calibrate,
     compute_auc,
     cross_validate,
     fit_masked,
@@ -42,6 +43,9 @@ MIN_PIECES = 20
 MIN_AUC = 0.9
 MIN_ADVANTAGE = 0.5
 """So much more often must it accept the author's real unseen text than other authors'."""
+
+MIN_KEPT = 50
+"""Of KEPT_WORDS so many must be there: authors of two languages are told apart by that, which is no style."""
 
 FOLDS = 5
 OPEN_BAND = 0.1
@@ -135,10 +139,15 @@ def fit_verifier(training: Sequence[Section], others: Sequence[Section], *, word
     if len(by_author) < 2 or any(piece.author == author for piece in foreign):
         raise UnprovenError(f"the other authors' training text must be by others than {author}")
     kept = choose_kept_words(by_author, author=author)
+    if len(kept) < MIN_KEPT:
+        raise UnprovenError(
+            f"the author's and the other authors' training texts share {len(kept)} frequent words, and without "
+            f"{MIN_KEPT} there is only topic to tell them apart; are they in one language?"
+        )
     masked = [mask_tokens(found, kept) for found in tokens]
     labels = np.array([1] * len(own) + [0] * len(foreign), dtype=np.intp)
     decided = cross_validate(masked, labels, folds=_choose_folds(own, foreign))
-    slope, intercept = _calibrate(decided, labels)
+    slope, intercept = calibrate(decided, labels)
     scores = slope * decided + intercept
     return Verifier(
         words=words,
@@ -249,11 +258,3 @@ def _choose_groups(pieces: Sequence[Piece], *, by_author: bool) -> list[str]:
         if len(set(groups)) > 1:
             return groups
     return [f"{piece.author}/{piece.document}/{piece.section}" for piece in pieces]
-
-
-def _calibrate(decided: FloatArray, labels: IntArray) -> tuple[float, float]:
-    """Return slope and intercept that make log-odds of decisions, were there as many of the one as of the other."""
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=1e6, class_weight="balanced").fit(decided.reshape(-1, 1), labels)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])

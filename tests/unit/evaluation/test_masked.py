@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ghostpen.evaluation.masked import compute_auc, cross_validate, fit_masked, split_groups
+from ghostpen.evaluation.masked import calibrate, compute_auc, cross_validate, fit_masked, split_groups
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,11 @@ def test_fold_is_judged_by_what_the_others_teach() -> None:
     labels = np.array([1, 0] * 8)
     decided = cross_validate(texts, labels, folds=np.array([0] * 8 + [1] * 8))
     assert ((decided > 0) == (labels == 0)).all()
+
+
+def test_calibration_puts_0_where_both_are_as_likely() -> None:
+    # Decisions of the one label are around 3, of the other around 1, and four times as many: the middle is 2.
+    decided = np.array([2.0, 3.0, 4.0, 1.9] + [0.0, 1.0, 2.0, 2.1] * 4)
+    slope, intercept = calibrate(decided, np.array([1] * 4 + [0] * 16))
+    assert slope > 0
+    assert -intercept / slope == pytest.approx(2, abs=0.05)

@@ -164,7 +164,8 @@ def test_table_says_why_something_was_not_measured(style: StyleReport) -> None:
     assert "refusal" not in c2st
     c2st["models"]["base"] = {"refusal": "few"}
     text = render(changed)
-    assert "Not measured: Delta, Rhythm; [too] little." in text
+    assert "Not measured: Rhythm, Delta; [too] little." in text
+    assert "Not measured: Two-sample test of the base model; few." in text
     assert "Delta to the author" not in text
     assert "different words" not in text
     row = next(line for line in text.splitlines() if "told from" in line)

@@ -118,14 +118,19 @@ def test_authors_that_cannot_be_told_apart_are_refused(verifier: Verifier, real_
 
 
 def test_one_work_by_either_is_enough_to_calibrate() -> None:
-    own = [build_section("It was as I said, and she was so. ", "own", place) for place in range(4)]
-    other = [build_section("He had gone; but they were not here! ", "other", place) for place in range(4)]
-    found = fit_verifier(own, other, words=20)
-    assert len(found.training) >= 40
+    # Sixty words that both have; the one puts a comma after each, the other none.
+    words = [f"{first}{second}" for first in "abcdefghij" for second in "uvwxyz"]
+    own = [build_section(", ".join(words), "own", place) for place in range(4)]
+    other = [build_section(" ".join(words), "other", place) for place in range(4)]
+    found = fit_verifier(own, other, words=60)
+    assert len(found.kept) == 60 and len(found.training) == 160
     assert all((score > 0) is (piece.author == "own") for piece, score in found.training)
     with pytest.raises(UnprovenError, match="two sections of the author's"):
-        fit_verifier([replace(own[0], text=own[0].text * 9)], other, words=20)
+        fit_verifier(own[:1], other, words=60)
+    foreign = [replace(section, text=section.text.replace("a", "ä").replace("e", "ë")) for section in other]
+    with pytest.raises(UnprovenError, match="share 48 frequent words, .* in one language"):
+        fit_verifier(own, foreign, words=60)
 
 
 def build_section(sentence: str, author: str, place: int) -> Section:
-    return Section(sentence * 20, author, "work", place, False, False)
+    return Section(f"{sentence}. " * 20, author, "work", place, False, False)
