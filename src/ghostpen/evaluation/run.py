@@ -14,7 +14,7 @@ from ghostpen.data.manifest import load_manifest
 from ghostpen.data.tokens import encode
 from ghostpen.errors import ConfigError
 from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, cut_pieces, list_pieces, measure_contrast
-from ghostpen.evaluation.copying import choose_windows
+from ghostpen.evaluation.copying import Window, choose_windows
 from ghostpen.evaluation.copying_report import check_copied, render_copying_table
 from ghostpen.evaluation.html.page import write_html
 from ghostpen.evaluation.measures import list_continuations, measure_copying, measure_style
@@ -35,7 +35,7 @@ from ghostpen.evaluation.specificity import MODEL_LABELS, SCORED_LABELS
 from ghostpen.evaluation.style_table import render_style_table
 from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.writing import PartFile, write_all
-from ghostpen.evaluation.written import read_written, write_written
+from ghostpen.evaluation.written import Written, read_written, write_written
 from ghostpen.evaluation.written_report import build_written_report, render_written_table
 from ghostpen.training.manifest import read_manifest
 from ghostpen.training.metrics import read_metrics
@@ -121,11 +121,10 @@ def measure_run(
         from ghostpen.model.loading import load_base
 
         loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
-    windows = choose_windows(
-        [encode(loaded.tokenizer, section.text) for section in texts.training],
-        count=config.eval.extraction_windows,
-        seed=0,
-    )
+    windows: list[Window] = []
+    if config.eval.extraction_windows:
+        training_ids = [encode(loaded.tokenizer, section.text) for section in texts.training]
+        windows = choose_windows(training_ids, count=config.eval.extraction_windows, seed=0)
     part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
     writings = write_all(
         loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
@@ -167,8 +166,15 @@ def measure_run(
         written=build_written_report(writings.written, windows=windows, recited=writings.recited),
         style=style,
     )
-    if tasks:
-        write_written(writings.written, folder / WRITTEN)
+    save_results(report, writings.written, folder=folder)
+    part.remove()
+    return report
+
+
+def save_results(report: Report, written: Sequence[Written], *, folder: Path) -> None:
+    """Write what a test leaves in a run's folder; where nothing was written, no older texts stay there."""
+    if written:
+        write_written(written, folder / WRITTEN)
     else:
         (folder / WRITTEN).unlink(missing_ok=True)
     write_report(report, folder / REPORT)
@@ -178,8 +184,6 @@ def measure_run(
         metrics=read_metrics(folder / METRICS),
         control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
     )
-    part.remove()
-    return report
 
 
 def write_page(report: Report, folder: Path, *, texts: Texts) -> None:
