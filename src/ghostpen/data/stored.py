@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-_IN_MEMORY_BYTES = 16 * 1024**2  # as much goes to the disk only where there is more
+_IN_MEMORY_BYTES = 1024**2  # as much goes to the disk only where there is more
 
 
 class TextStore:
