@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from ghostpen.data.prepare import prepare_data
 prepare_data([sys.argv[1]], author="A", out=sys.argv[2])
-print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+status = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
 
