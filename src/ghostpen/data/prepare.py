@@ -1,7 +1,7 @@
 """`ghostpen prepare`: raw texts in, a folder of sections and a manifest out.
 
-Owns the order of the steps and the folder. The folder appears whole or not at all: it is built beside its
-place and renamed into it.
+Owns the order of the steps and the folder. The folder appears whole or not at all: it is built in a work folder
+beside its place (`ghostpen.data.work`) and renamed into it. Texts lie on the disk; in memory are their hashes.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from ghostpen.data.manifest import (
     save_manifest,
     save_repeats,
 )
-from ghostpen.data.planning import CleanedTexts, Plan, check_contrast, clean_sides, plan_data
+from ghostpen.data.planning import Plan, check_contrast, clean_sides, plan_data
 from ghostpen.data.progress import ShowProgress, hide_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
@@ -73,7 +73,8 @@ def prepare_data(
 ) -> PreparedData | None:
     """Read, clean, split and write an author's texts, and the contrast texts where there are any.
 
-    The same inputs give the same bytes. A folder that holds the data of the same inputs is left alone.
+    The same inputs give the same bytes, in one run or after an interruption in two. A folder that holds the data of
+    the same inputs is left alone.
 
     Args:
         sources: files, folders or `embedded:NAME`.
@@ -92,6 +93,7 @@ def prepare_data(
 
     Raises:
         DataError: a source can't be used, there is too little text, or `out` holds something else.
+        Interrupted: Ctrl-C; the next run of the same inputs takes up what was cleaned.
     """
     out = Path(out)
     if not slugify(author):
@@ -123,7 +125,7 @@ def prepare_data(
         sides[0] = fix_splits(sides[0], val_docs=val_docs, test_docs=test_docs)
         check_contrast(sides[1], author)
         counts = _count_sources(own + others, redactor)
-        prepared = _prepare(sides, inputs, out, counter, counts, review, show_progress)
+        prepared = _execute(_Job(sides, inputs, out, counter, counts, review, show_progress))
     return None if prepared is None else replace(prepared, unread=unread)
 
 
@@ -147,62 +149,64 @@ def _count_sources(sources: Sequence[Source], redactor: Redactor | None) -> _Cou
     return counts
 
 
-def _prepare(
-    sides: Sequence[Sequence[Document]],
-    inputs: Inputs,
-    out: Path,
-    counter: TokenCounter,
-    counts: _Counts,
-    review: Callable[[Review], bool] | None,
-    show_progress: ShowProgress,
-) -> PreparedData | None:
-    """Clean, decide and write in a work folder, which stays if it is interrupted."""
+@dataclass(frozen=True)
+class _Job:
+    """All that is to be cleaned, decided and written, and how."""
+
+    sides: Sequence[Sequence[Document]]
+    inputs: Inputs
+    out: Path
+    counter: TokenCounter
+    counts: _Counts
+    review: Callable[[Review], bool] | None
+    show_progress: ShowProgress
+
+
+def _execute(job: _Job) -> PreparedData | None:
+    """Do it in a work folder, which stays if this process is interrupted or killed, or one that cleans is."""
     try:
-        with open_work(out, _compute_key(inputs)) as work:
-            unified = inputs.typography == "unified"
+        with open_work(job.out, _compute_key(job.inputs)) as work:
             try:
-                cleaned = clean_sides(
-                    sides, work.units, unified=unified, counter=counter, show_progress=show_progress
-                )
-                prepared = _finish(cleaned, sides, inputs, out, work, counter, counts, review, show_progress)
+                return _clean_and_write(job, work)
             except KeyboardInterrupt as error:
                 raise Interrupted(
-                    f"interrupted; the same command goes on: what is cleaned lies in {work.dir} (delete it if it "
-                    "is not wanted)"
+                    f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if "
+                    "you don't go on"
                 ) from error
-            work.remove()
-            return prepared
+            except OSError:
+                work.remove()
+                raise
     except OSError as error:
         raise DataError(
-            f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
+            f"{job.out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
 
 
-def _finish(
-    cleaned: CleanedTexts,
-    sides: Sequence[Sequence[Document]],
-    inputs: Inputs,
-    out: Path,
-    work: Work,
-    counter: TokenCounter,
-    counts: _Counts,
-    review: Callable[[Review], bool] | None,
-    show_progress: ShowProgress,
-) -> PreparedData | None:
+def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
+    unified = job.inputs.typography == "unified"
+    cleaned = clean_sides(
+        job.sides, work.units, unified=unified, counter=job.counter, show_progress=job.show_progress
+    )
     try:
-        plan = plan_data(cleaned, sides, inputs=inputs, show_progress=show_progress)
-        plan.dropped.update(counts.dropped)
-        plan.repaired.update(counts.repaired)
-        plan.masked.update(counts.masked)
-        if review is not None and not review(
-            Review([*sides[0], *sides[1]], plan.splits, out, plan.repeats, plan.dropped, plan.repaired, plan.masked)
-        ):
-            return None
-        manifest = _write_data(plan, inputs, out, work.staged, counter, show_progress)
-    except (DataError, OSError):  # the next run would come to the same end
+        plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
+        plan.dropped.update(job.counts.dropped)
+        plan.repaired.update(job.counts.repaired)
+        plan.masked.update(job.counts.masked)
+        manifest = (
+            _write_data(plan, job, work.staged) if job.review is None or job.review(_review(plan, job)) else None
+        )
+    except DataError:  # the next run would come to the same end
         work.remove()
         raise
-    return PreparedData(out, manifest, already_there=False, repeats=plan.repeats)
+    work.remove()
+    if manifest is None:
+        return None
+    return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
+
+
+def _review(plan: Plan, job: _Job) -> Review:
+    documents = [document for side in job.sides for document in side]
+    return Review(documents, plan.splits, job.out, plan.repeats, plan.dropped, plan.repaired, plan.masked)
 
 
 def _compute_key(inputs: Inputs) -> str:
@@ -247,10 +251,8 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def _write_data(
-    plan: Plan, inputs: Inputs, out: Path, staged: Path, counter: TokenCounter, show_progress: ShowProgress
-) -> Manifest:
-    with show_progress() as show:
+def _write_data(plan: Plan, job: _Job, staged: Path) -> Manifest:
+    with job.show_progress() as show:
         for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
             if split in plan.splits:
                 save_sections(plan.splits[split], staged / f"{split}.jsonl", progress=show(f"writing {split}"))
@@ -259,11 +261,11 @@ def _write_data(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         ghostpen_version=__version__,
-        inputs=inputs,
+        inputs=job.inputs,
         within_document=plan.within_document,
         contrast_within_document=plan.contrast_within_document,
         newest_in_test=plan.newest_in_test,
-        splits={split: count_split(rows, counter) for split, rows in plan.splits.items()},
+        splits={split: count_split(rows, job.counter) for split, rows in plan.splits.items()},
         dropped=dict(sorted((+plan.dropped).items())),
         repaired=dict(sorted((+plan.repaired).items())),
         masked=dict(sorted((+plan.masked).items())),
@@ -271,7 +273,7 @@ def _write_data(
         package_versions=read_versions(),
     )
     save_manifest(manifest, staged)
-    os.replace(staged, out)
+    os.replace(staged, job.out)
     return manifest
 
 
