@@ -177,7 +177,7 @@ def _find_near(
     groups = _group_rows(signatures)
     kept_rows: defaultdict[int, list[int]] = defaultdict(list)
     for done, row in enumerate(sorted(groups), start=1):
-        if done % TOLD_EVERY == 0 or done == len(groups):
+        if done % TOLD_EVERY == 0:
             progress(done, len(groups))
         candidates = sorted({kept for group in groups[row] for kept in kept_rows[group]})
         estimates = (signatures[candidates] == signatures[row]).mean(axis=1)
@@ -190,6 +190,7 @@ def _find_near(
         else:
             for group in groups[row]:
                 kept_rows[group].append(row)
+    progress(len(signatures), len(signatures))
 
 
 def _group_rows(signatures: "Signatures") -> dict[int, list[int]]:

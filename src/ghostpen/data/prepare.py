@@ -195,7 +195,9 @@ def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
         manifest = (
             _write_data(plan, job, work.staged) if job.review is None or job.review(_review(plan, job)) else None
         )
-    except DataError:  # the next run would come to the same end
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the next run would come to the same end
         work.remove()
         raise
     work.remove()
