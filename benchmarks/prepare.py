@@ -12,7 +12,7 @@ Every side is a process of its own, on all cores, and the repetitions are interl
 The texts are made of runs of 4 to 8 words of the embedded novels, in hard-wrapped lines, letters of 300 bytes to
 books of 600 kB: of English's words and characters, but without a passage twice. Measured: seconds from the first read
 to the last write, without the start of Python and its imports; the processor's seconds in them, children's too; the
-most memory that all processes together have held, memory that they share counted once (PSS, looked at five times a
+most memory that all processes together have held, memory that they share counted once (PSS, looked at four times a
 second). Of a busy machine the processor's seconds say more: ratios are given of both, in each repetition, with their
 median and range.
 """
@@ -45,7 +45,7 @@ RESULTS = Path(__file__).parent / "results/prepare.jsonl"
 SIDES = ("ours", "tokenizers", "trl")
 MAX_TOKENS = 1024
 SIDE_LIMIT_S = 3600
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.25
 
 
 def build_texts(parent: Path, *, megabytes: int, seed: int = 0) -> Path:
@@ -205,13 +205,11 @@ def watch_memory(process: subprocess.Popen[str]) -> int:
 
 
 def _list_tree(root: int) -> list[int]:
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     tree = [root]
     for one in tree:
-        tree += [child for child, parent in parents.items() if parent == one]
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it has just ended
+                tree += map(int, children.read_text().split())
     return tree
 
 
