@@ -227,11 +227,17 @@ def _compute_prints(documents: Mapping[str, Sequence[AnySection]]) -> KnownPrint
 def _collect_ngrams(sections: Iterable[AnySection]) -> _NgramSet:
     import numpy as np
 
-    found: list[Hashes] = []
+    blocks: list[Hashes] = []
+    waiting: list[Hashes] = []
+    size = 0
     for _, group in groupby(sections, key=document_key):
         words = [paragraph for section in group for paragraph in section.hash_paragraphs()]
-        found.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
-    return _NgramSet(found)
+        waiting.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
+        size += len(waiting[-1])
+        if size >= _SLICE:  # the memory of large blocks is given back when they are done with
+            blocks.append(np.concatenate(waiting))
+            waiting, size = [], 0
+    return _NgramSet([*blocks, *waiting])
 
 
 def _find_shared(paragraphs: Sequence["Hashes"], forbidden: _NgramSet) -> set[int]:

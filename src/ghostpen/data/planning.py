@@ -4,36 +4,23 @@ Owns the order of the decisions. Reads texts where they lie, and writes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ghostpen.data.cleaning_pool import make_units
-from ghostpen.data.counting import TokenCounter
-from ghostpen.data.deduplication import KnownPrints, Repeat, drop_repeats, drop_shared_paragraphs
+from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, slugify
-from ghostpen.data.duplicates import Prints, join_prints
 from ghostpen.data.manifest import Inputs
 from ghostpen.data.progress import Progress, ShowProgress
 from ghostpen.data.sections import document_key
+from ghostpen.data.sides import CleanedTexts
 from ghostpen.data.splitting import Traits, split_sections
-from ghostpen.data.units import MadeUnit, RawText, StoredSection
+from ghostpen.data.units import StoredSection
 from ghostpen.errors import DataError
 
 
 @dataclass(frozen=True)
-class CleanedTexts:
-    """The sections of all documents, the author's and the others', and what was counted on the way."""
-
-    sections: tuple[list[StoredSection], list[StoredSection]]
-    known: KnownPrints
-    dropped: Counter[str]
-    repaired: Counter[str]
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What is to be written."""
+    """What is to be written: sections by split, what is said of them, and what was left out, by rule."""
 
     splits: dict[str, list[StoredSection]]
     within_document: bool
@@ -43,68 +30,6 @@ class Plan:
     repeats: tuple[Repeat, ...]
     repaired: Counter[str]
     masked: Counter[str] = field(default_factory=Counter)
-
-
-def clean_sides(
-    sides: Sequence[Sequence[Document]],
-    folder: Path,
-    *,
-    unified: bool,
-    counter: TokenCounter,
-    show_progress: ShowProgress,
-) -> CleanedTexts:
-    """Clean the documents of both sides, as far as an earlier run has not.
-
-    Args:
-        sides: the author's documents and the others'.
-        folder: see `units.make_unit`, likewise unified and counter.
-        unified: see folder.
-        counter: see folder.
-        show_progress: shows a bar for a title.
-
-    Raises:
-        DataError: a process was killed; what was cleaned lies in the folder.
-    """
-    parts: list[Prints] = []
-    rows: dict[str | tuple[str, int], int] = {}
-    dropped: Counter[str] = Counter()
-    repaired: Counter[str] = Counter()
-    sections: tuple[list[StoredSection], list[StoredSection]] = ([], [])
-    for documents, found in zip(sides, sections, strict=True):
-        texts = (RawText(document.text, document.wrapped, document.headings) for document in documents)
-        total = sum(document.stored.chars for document in documents)
-        waiting = iter(documents)
-        with show_progress() as show:
-            for made in make_units(
-                texts, folder, unified=unified, counter=counter, total=total, progress=show("cleaning")
-            ):
-                found += _list_sections(made, waiting, rows, first_row=sum(map(len, parts)))
-                parts.append(made.prints)
-                dropped.update(made.dropped)
-                dropped["empty_documents"] += made.sections.count(0)
-                repaired["typography"] += made.unified
-    return CleanedTexts(sections, KnownPrints(join_prints(parts), rows), dropped, repaired)
-
-
-def _list_sections(
-    made: MadeUnit, documents: Iterator[Document], rows: dict[str | tuple[str, int], int], *, first_row: int
-) -> Iterator[StoredSection]:
-    """Yield a unit's sections, and note the rows of its prints."""
-    place, row = 0, first_row
-    for count in made.sections:
-        document = next(documents)
-        key = document_id(document)
-        for number in range(count):
-            yield StoredSection(
-                made.unit, place + number, document.author, document.id, number, number == 0, number == count - 1
-            )
-        if count:
-            rows[key] = rows[key, 0] = row
-            row += 1
-        if count > 1:
-            rows.update({(key, number): row + number for number in range(count)})
-            row += count
-        place += count
 
 
 def plan_data(
@@ -117,13 +42,13 @@ def plan_data(
     """Decide every row, without touching the disk but to read texts.
 
     Args:
-        cleaned: takes no more part afterwards.
+        cleaned: the sections of both sides.
         sides: the author's documents and the others'.
         inputs: say whose texts these are, and the seed.
         show_progress: shows a bar for a title.
 
     Raises:
-        DataError: there is too little text, or the contrast is by the author.
+        DataError: there is too little text.
     """
     own, others = sides
     if not cleaned.sections[0]:

@@ -30,11 +30,12 @@ from ghostpen.data.manifest import (
     save_manifest,
     save_repeats,
 )
-from ghostpen.data.planning import Plan, check_contrast, clean_sides, plan_data
+from ghostpen.data.planning import Plan, check_contrast, plan_data
 from ghostpen.data.progress import ShowProgress, hide_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, save_sections
+from ghostpen.data.sides import clean_sides
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.stored import TextStore, open_store
 from ghostpen.data.work import Work, open_work, remove_stale
