@@ -12,12 +12,15 @@ Every side is a process of its own, on all cores, and the repetitions are interl
 The texts are made of runs of 4 to 8 words of the embedded novels, in hard-wrapped lines, letters of 300 bytes to
 books of 600 kB: of English's words and characters, but without a passage twice. Measured: seconds from the first read
 to the last write, without the start of Python and its imports; the processor's seconds in them, children's too; the
-most memory that the largest process has held. Of a busy machine the processor's seconds say more.
+most memory that all processes together have held, memory that they share counted once (PSS, looked at four times a
+second). Of a busy machine the processor's seconds say more: ratios are given of both, in each repetition, with their
+median and range.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -42,6 +45,7 @@ RESULTS = Path(__file__).parent / "results/prepare.jsonl"
 SIDES = ("ours", "tokenizers", "trl")
 MAX_TOKENS = 1024
 SIDE_LIMIT_S = 3600
+LOOK_EVERY_S = 0.25
 
 
 def build_texts(parent: Path, *, megabytes: int, seed: int = 0) -> Path:
@@ -167,24 +171,54 @@ def run_side(side: str, texts: Path, tokenizer: Path) -> dict[str, Any]:
             "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": f"{out}/cache",
         }  # fmt: skip
         command = [sys.executable, __file__, "--side", side, str(texts), out, str(tokenizer)]
-        try:
-            done = subprocess.run(
-                command, env=os.environ | set_here, cwd=out, capture_output=True, text=True, timeout=SIDE_LIMIT_S
+        with Path(out, "stdout").open("w+") as stdout, Path(out, "stderr").open("w+") as stderr:
+            process = subprocess.Popen(
+                command, env=os.environ | set_here, cwd=out, stdout=stdout, stderr=stderr, text=True
             )
-        except subprocess.TimeoutExpired as error:
-            raise SystemExit(f"error: {side} took more than {SIDE_LIMIT_S} seconds") from error
-        if done.returncode:
-            raise SystemExit(f"error: {side} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return result
+            try:
+                peak_kib = watch_memory(process)
+            finally:
+                process.kill()
+                process.wait()
+            stdout.seek(0)
+            stderr.seek(0)
+            if process.returncode:
+                raise SystemExit(f"error: {side} ended with {process.returncode}:\n{stderr.read()[-2000:]}")
+            result: dict[str, Any] = json.loads(stdout.read().splitlines()[-1])
+        return result | {"peak_mib": peak_kib / 1024}
 
 
 def measure_side(side: str, texts: Path, out: Path, tokenizer: Path) -> dict[str, Any]:
     """Run one side here, and measure."""
     sides = {"ours": run_ours, "tokenizers": run_tokenizers, "trl": run_trl}
     watch = sides[side](texts, out, tokenizer)
-    peak_kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"side": side, "wall_s": watch.wall_s, "cpu_s": watch.cpu_s, "peak_mib": peak_kib / 1024}
+    return {"side": side, "wall_s": watch.wall_s, "cpu_s": watch.cpu_s}
+
+
+def watch_memory(process: subprocess.Popen[str]) -> int:
+    """Return the most memory, in KiB, that a process and its descendants hold until it ends."""
+    peak_kib, deadline = 0, time.monotonic() + SIDE_LIMIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        peak_kib = max(peak_kib, sum(map(_read_pss_kib, _list_tree(process.pid))))
+        time.sleep(LOOK_EVERY_S)
+    return peak_kib
+
+
+def _list_tree(root: int) -> list[int]:
+    tree = [root]
+    for one in tree:
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it has just ended
+                tree += map(int, children.read_text().split())
+    return tree
+
+
+def _read_pss_kib(process: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
 
 
 def summarise(results: Sequence[Mapping[str, Any]], *, size_bytes: int) -> dict[str, Any]:
@@ -201,17 +235,28 @@ def summarise(results: Sequence[Mapping[str, Any]], *, size_bytes: int) -> dict[
     return {
         "date": datetime.date.today().isoformat(),
         "size_bytes": size_bytes,
-        "ours_over_peer": {
-            peer: {
-                key: round(sides["ours"][key] / sides[peer][key], 2)
-                for key in ("megabytes_per_s", "megabytes_per_cpu_s", "peak_mib")
-            }
-            for peer in sides
-            if peer != "ours"
-        },
+        "ours_over_peer": {peer: _compare(results, peer) for peer in sides if peer != "ours"},
         "sides": sides,
         "cores": os.cpu_count(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _compare(results: Sequence[Mapping[str, Any]], peer: str) -> dict[str, dict[str, float]]:
+    """Return the median and the range, over the repetitions, of ours over the peer's."""
+    own, its = ([result for result in results if result["side"] == side] for side in ("ours", peer))
+    ratios = {
+        "megabytes_per_s": [b["wall_s"] / a["wall_s"] for a, b in zip(own, its, strict=True)],
+        "megabytes_per_cpu_s": [b["cpu_s"] / a["cpu_s"] for a, b in zip(own, its, strict=True)],
+        "peak_mib": [a["peak_mib"] / b["peak_mib"] for a, b in zip(own, its, strict=True)],
+    }
+    return {
+        key: {
+            "median": round(statistics.median(each), 2),
+            "lowest": round(min(each), 2),
+            "highest": round(max(each), 2),
+        }
+        for key, each in ratios.items()
     }
 
 
@@ -223,9 +268,9 @@ def render_table(line: Mapping[str, Any]) -> str:
         for side, one in line["sides"].items()
     ]
     rows += [
-        f"ours / {peer}: MB/s x{one['megabytes_per_s']}, MB/cpu-s x{one['megabytes_per_cpu_s']}, "
-        f"peak x{one['peak_mib']}"
-        for peer, one in line["ours_over_peer"].items()
+        f"ours / {peer}: "
+        + ", ".join(f"{key} x{one['median']} ({one['lowest']} to {one['highest']})" for key, one in compared.items())
+        for peer, compared in line["ours_over_peer"].items()
     ]
     return "\n".join([*rows, f"load of the machine: {line['load_average'][0]} on {line['cores']} cores"])
 

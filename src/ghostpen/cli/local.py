@@ -84,7 +84,7 @@ def prepare(
     from ghostpen.data.manifest import REPEATS_NAME
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
-    from ghostpen.data.sections import load_sections
+    from ghostpen.data.sections import SplitFile
     from ghostpen.data.sources import ReadingOptions
     from ghostpen.data.terminal import ask_for_review, choose_column, render_prepared, render_repeats
 
@@ -124,7 +124,7 @@ def prepare(
         )
     else:
         console.print(render_prepared(prepared))
-    show_advice(compute_advice(prepared.manifest, load_sections(prepared.dir, "train")), console=console)
+    show_advice(compute_advice(prepared.manifest, SplitFile(prepared.dir, "train")), console=console)
 
 
 @app.command()

@@ -6,7 +6,7 @@ training's own settings come from (`ghostpen.tiers`).
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from ghostpen.data.manifest import Manifest
-from ghostpen.data.sections import Section
+from ghostpen.data.sections import PARAGRAPH_END, Section
 from ghostpen.tiers import TIERS, TOKENS_PER_WORD, Tier, choose_tier, describe_range
 
 MOST_QUOTED = 0.2  # of the words; a rule of thumb
@@ -62,11 +62,12 @@ class Advice:
         return [f"{key} = {value:g}" for key, value in settings.items()]
 
 
-def compute_advice(manifest: Manifest, sections: Sequence[Section], *, identify: Identify | None = None) -> Advice:
+def compute_advice(manifest: Manifest, sections: Iterable[Section], *, identify: Identify | None = None) -> Advice:
     """Look at what was prepared.
 
     Args:
-        sections: the author's, to train on. identify: tells a text's language; None loads py3langid.
+        sections: the author's, to train on; gone through several times.
+        identify: tells a text's language; None loads py3langid.
     """
     counts = manifest.splits["train"]
     quoted = compute_quoted_share(sections)
@@ -84,7 +85,7 @@ def compute_advice(manifest: Manifest, sections: Sequence[Section], *, identify:
     )
 
 
-def compute_quoted_share(sections: Sequence[Section]) -> float:
+def compute_quoted_share(sections: Iterable[Section]) -> float:
     """Compute the share of the words that stand in double quotation marks, by paragraph.
 
     Single ones are apostrophes as well, and are not looked at.
@@ -98,15 +99,27 @@ def compute_quoted_share(sections: Sequence[Section]) -> float:
     return quoted / words if words else 0.0
 
 
-def compute_languages(sections: Sequence[Section], *, identify: Identify) -> dict[str, float]:
+def compute_languages(sections: Iterable[Section], *, identify: Identify) -> dict[str, float]:
     """Compute the share of each language in samples from all over the text; the largest comes first."""
-    text = "\n\n".join(section.text for section in sections)
-    stride = max(_SAMPLE_CHARACTERS, len(text) // _SAMPLES)
-    samples = [text[start : start + _SAMPLE_CHARACTERS] for start in range(0, len(text), stride)]
+    total = max(sum(len(section.text) + len(PARAGRAPH_END) for section in sections) - len(PARAGRAPH_END), 0)
+    stride = max(_SAMPLE_CHARACTERS, total // _SAMPLES)
+    samples = list(_cut_samples(sections, stride))
     # The last one may be a few words, which could be any language.
     samples = [sample for sample in samples if len(sample) >= _SAMPLE_CHARACTERS // 4] or samples[:1]
     found = Counter(identify(sample) for sample in samples)
     return {language: count / len(samples) for language, count in found.most_common()}
+
+
+def _cut_samples(sections: Iterable[Section], stride: int) -> Iterator[str]:
+    """Yield what begins at each multiple of the stride in the joined texts, of which one is in memory at a time."""
+    text = ""
+    for number, section in enumerate(sections):
+        text += (PARAGRAPH_END if number else "") + section.text
+        while len(text) >= stride:
+            yield text[:_SAMPLE_CHARACTERS]
+            text = text[stride:]
+    if text:
+        yield text[:_SAMPLE_CHARACTERS]
 
 
 def load_identifier() -> Identify:

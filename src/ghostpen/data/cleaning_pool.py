@@ -1,6 +1,6 @@
-"""Clean many documents on all cores, and show how far it is.
+"""Make the units of many documents on all cores, and show how far it is.
 
-Owns the processes. The results come in the order of the documents, whatever the number of processes.
+Owns the processes. The units come in the order of the documents, whatever the number of processes.
 """
 
 import multiprocessing
@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
-from ghostpen.data.cleaning import CleanedDocument, clean_document
+from ghostpen.data.counting import TokenCounter, load_counter_file
 from ghostpen.data.progress import Progress
+from ghostpen.data.units import MadeUnit, RawText, make_unit
 from ghostpen.errors import DataError
+from ghostpen.processes import end_with_parent
 
 _LEAST_CHARS = 16 * 1024**2  # fewer are cleaned sooner than other processes have started
 _CHUNK_CHARS = 1024**2
@@ -22,24 +25,33 @@ _CHUNKS_AHEAD = 2  # a process, so that none waits and few texts are held twice
 
 
 @dataclass(frozen=True)
-class RawText:
-    """A text to clean; see `cleaning.clean_document`."""
+class _Job:
+    folder: Path
+    unified: bool
+    tokenizer: Path
+    tokenizer_name: str
 
-    text: str
-    wrapped: bool
-    headings: bool
 
-
-def clean_documents(
-    texts: Iterable[RawText], *, total: int, progress: Progress, processes: int | None = None
-) -> Iterator[CleanedDocument]:
-    """Yield each text's sections, in order; a text is asked for not long before its sections are given.
+def make_units(
+    texts: Iterable[RawText],
+    folder: Path,
+    *,
+    unified: bool,
+    counter: TokenCounter,
+    total: int,
+    progress: Progress,
+    processes: int | None = None,
+) -> Iterator[MadeUnit]:
+    """Yield the units of some texts, in order; a text is asked for not long before its unit is given.
 
     Args:
         texts: in any number.
+        folder: see `units.make_unit`, likewise unified and counter.
+        unified: see folder.
+        counter: see folder.
         total: characters of all.
-        progress: is told after each chunk.
-        processes: how many to clean with; None is one a core, or this one alone for little text.
+        progress: is told after each unit.
+        processes: how many to use; None is one a core, or this one alone for little text.
 
     Raises:
         DataError: one of the processes was killed.
@@ -47,28 +59,33 @@ def clean_documents(
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if total >= _LEAST_CHARS else 1
     done = 0
-    results = map(_clean_chunk, _cut_chunks(texts)) if processes == 1 else _clean_in_pool(texts, processes)
-    for cleaned, chars in results:
-        yield from cleaned
-        done += chars
+    chunks = _cut_chunks(texts)
+    units: Iterator[MadeUnit]
+    if processes == 1:
+        units = (make_unit(chunk, folder, unified=unified, counter=counter) for chunk in chunks)
+    else:
+        units = _make_in_pool(chunks, _Job(folder, unified, counter.path, counter.record.name), processes)
+    for unit in units:
+        done += unit.raw_chars
         progress(done, total)
+        yield unit
 
 
-def _clean_in_pool(texts: Iterable[RawText], processes: int) -> Iterator[tuple[list[CleanedDocument], int]]:
+def _make_in_pool(chunks: Iterable[list[RawText]], job: _Job, processes: int) -> Iterator[MadeUnit]:
     # Not forked: the progress bar has a thread.
     context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[tuple[list[CleanedDocument], int]]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupt) as pool:
+    waiting: deque[Future[MadeUnit]] = deque()
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(os.getpid(),)) as pool:
         try:
-            for chunk in _cut_chunks(texts):
-                waiting.append(pool.submit(_clean_chunk, chunk))
+            for chunk in chunks:
+                waiting.append(pool.submit(_make, chunk, job))
                 if len(waiting) > processes * _CHUNKS_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise DataError(
-                "a process that cleans texts was killed; free some memory, or prepare fewer texts at once"
+                "a process that cleans texts was killed; free some memory, then run the same command: it goes on"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -87,11 +104,15 @@ def _cut_chunks(texts: Iterable[RawText]) -> Iterator[list[RawText]]:
         yield chunk
 
 
-def _clean_chunk(chunk: Sequence[RawText]) -> tuple[list[CleanedDocument], int]:
-    cleaned = [clean_document(text.text, wrapped=text.wrapped, headings=text.headings) for text in chunk]
-    return cleaned, sum(len(text.text) for text in chunk)
+def _make(chunk: Sequence[RawText], job: _Job) -> MadeUnit:
+    counter = load_counter_file(job.tokenizer, job.tokenizer_name)
+    return make_unit(chunk, job.folder, unified=job.unified, counter=counter)
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the one that started the others."""
+def _begin(parent: int) -> None:
+    """Prepare a process: one thread, no ear for Ctrl-C, which a terminal sends to all, and no life of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update({"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"})
+    end_with_parent(signal.SIGKILL)()
+    if os.getppid() != parent:
+        os._exit(1)

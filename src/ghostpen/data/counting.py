@@ -4,9 +4,11 @@ Owns which tokenizer counts. The embedded one is always there; no other is fetch
 """
 
 import hashlib
+import json
 import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from itertools import groupby
@@ -14,13 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from ghostpen.data.manifest import DocumentCounts, SplitCounts, TokenizerRecord
-from ghostpen.data.sections import Section
+from ghostpen.data.sections import AnySection
 from ghostpen.errors import DataError
 from ghostpen.model.location import EMBEDDED_PREFIX, resolve_model
 
 DEFAULT_TOKENIZER = "embedded:tiny"
 _FILE = "tokenizer.json"
-_TOGETHER = 64  # sections whose tokens are in memory at a time
+_TOGETHER = 64  # texts whose tokens are in memory at a time
+_MOST_KNOWN = 2**19  # words: about 60 MB
+_BLANK_IN_WORDS = re.compile(r"(?<=\S) (?=\S)")
+# Of these patterns none lets a blank stand within a token or at its end, but as one of several blanks.
+_GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+_O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 # What decides how a file is read, and what it counts.
 PACKAGES = (
     "beautifulsoup4",
@@ -38,18 +49,43 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """A tokenizer, and what a manifest says of it."""
+    """A tokenizer, and what a manifest says of it.
+
+    Args:
+        path: the tokenizer's file.
+        cuts_at_blanks: a blank between two words always begins a token, so that a text has as many tokens as its
+            words, each with the blank before it; most words have been counted before.
+    """
 
     record: TokenizerRecord
+    path: Path
     tokenizer: Any  # tokenizers.Tokenizer
+    cuts_at_blanks: bool
+    _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, with nothing added at its ends."""
+        return [self._count_words(text) for text in texts] if self.cuts_at_blanks else self._encode(texts)
+
+    def _encode(self, texts: Sequence[str]) -> list[int]:
         counts: list[int] = []
         for start in range(0, len(texts), _TOGETHER):
             encoded = self.tokenizer.encode_batch_fast(texts[start : start + _TOGETHER], add_special_tokens=False)
             counts += [len(encoding) for encoding in encoded]
         return counts
+
+    def _count_words(self, text: str) -> int:
+        first, *words = text.split(" ")
+        try:
+            return self._encode([first])[0] + sum(map(self._known.__getitem__, words))
+        except KeyError:
+            # The others are cut out of texts with several blanks in a row, too, which are never known as words.
+            first, *words = _BLANK_IN_WORDS.split(text)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        new = [word for word in set(words) if word not in self._known]
+        self._known.update(zip(new, self._encode([f" {word}" for word in new]), strict=True))
+        return self._encode([first])[0] + sum(map(self._known.__getitem__, words))
 
 
 def load_token_counter(name: str = DEFAULT_TOKENIZER) -> TokenCounter:
@@ -64,26 +100,28 @@ def load_token_counter(name: str = DEFAULT_TOKENIZER) -> TokenCounter:
     """
     path = Path(name).expanduser()
     if name.startswith(EMBEDDED_PREFIX):
-        return _load(Path(resolve_model(name)) / _FILE, name)
+        return load_counter_file(Path(resolve_model(name)) / _FILE, name)
     if path.is_dir():
-        return _load(path / _FILE, path.resolve().name)
+        return load_counter_file(path / _FILE, path.resolve().name)
     if path.is_file():
-        return _load(path, path.resolve().parent.name)
+        return load_counter_file(path, path.resolve().parent.name)
     if name.count("/") == 1 and not name.startswith((".", "~", "/")):
-        return _load(_fetch(name), name)
+        return load_counter_file(_fetch(name), name)
     raise DataError(
         f"--tokenizer {name}: no such folder; give one with a {_FILE}, a Hugging Face id or embedded:tiny"
     )
 
 
-def count_split(sections: Sequence[Section], counter: TokenCounter) -> SplitCounts:
+def count_split(sections: Sequence[AnySection], counter: TokenCounter) -> SplitCounts:
     """Count a split, and each of its documents, in the order of the split's file.
 
     Args:
-        sections: of the split, each document's together.
+        sections: of the split, each document's together; tokens that were counted before are taken over.
     """
-    tokens = iter(counter.count([section.text for section in sections]))
-    rows = list(_count_documents(sections, tokens))
+    rows = [
+        _count_document(list(group), counter)
+        for _, group in groupby(sections, key=lambda section: (section.author, section.document))
+    ]
     return SplitCounts(
         documents=len(rows),
         sections=len(sections),
@@ -101,10 +139,14 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
-def _count_documents(sections: Sequence[Section], tokens: Iterator[int]) -> Iterator[tuple[int, int, int]]:
-    for _, group in groupby(sections, key=lambda section: (section.author, section.document)):
-        rows = [(len(section.text.split()), section.size_bytes, next(tokens)) for section in group]
-        yield sum(row[0] for row in rows), sum(row[1] for row in rows), sum(row[2] for row in rows)
+def _count_document(sections: Sequence[AnySection], counter: TokenCounter) -> tuple[int, int, int]:
+    tokens = [section.tokens for section in sections]
+    counted = counter.count([section.text for section in sections if section.tokens is None])
+    return (
+        sum(section.words for section in sections),
+        sum(section.size_bytes for section in sections),
+        sum(known for known in tokens if known is not None) + sum(counted),
+    )
 
 
 def _fetch(name: str) -> Path:
@@ -119,7 +161,12 @@ def _fetch(name: str) -> Path:
 
 
 @cache
-def _load(path: Path, name: str) -> TokenCounter:
+def load_counter_file(path: Path, name: str) -> TokenCounter:
+    """Load a tokenizer from its file.
+
+    Raises:
+        DataError: it isn't there, or is none.
+    """
     from tokenizers import Tokenizer
 
     try:
@@ -130,4 +177,24 @@ def _load(path: Path, name: str) -> TokenCounter:
     except Exception as error:  # tokenizers raises nothing narrower (0.23)
         raise DataError(f"--tokenizer: {path}: no tokenizer of the tokenizers library: {error}") from error
     record = TokenizerRecord(name=name, sha256=hashlib.sha256(content).hexdigest())
-    return TokenCounter(record, tokenizer)
+    return TokenCounter(record, path, tokenizer, _cuts_at_blanks(json.loads(content)))
+
+
+def _cuts_at_blanks(settings: Mapping[str, Any]) -> bool:
+    """Say whether a tokenizer.json is of a kind that is known to cut before a blank between two words."""
+    kind = settings["pre_tokenizer"] or {}
+    if kind.get("type") == "Sequence" and kind["pretokenizers"][0].get("type") == "Split":
+        split, *rest = kind["pretokenizers"]
+        is_known = split["pattern"] == {"Regex": _O200K} and rest == [_GPT2 | {"use_regex": False}]
+        is_known = is_known and (split["behavior"], split["invert"]) == ("Isolated", False)
+    else:
+        is_known = kind == _GPT2
+    return (
+        is_known
+        and settings["model"]["type"] == "BPE"
+        and not settings["model"].get("dropout")
+        and not any(settings.get(name) for name in ("normalizer", "truncation", "padding"))
+        and not any(
+            " " in token["content"] or token["lstrip"] or token["rstrip"] for token in settings["added_tokens"]
+        )
+    )

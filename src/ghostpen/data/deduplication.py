@@ -4,14 +4,14 @@ Pure functions over sections. What is dropped is always dropped from the less pr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Generic
 
-from ghostpen.data.duplicates import find_duplicates
-from ghostpen.data.ngrams import hash_ngrams, hash_words, read_words
+from ghostpen.data.duplicates import Prints, compute_prints, find_duplicates
+from ghostpen.data.ngrams import ReadText, hash_ngrams, read_text
 from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
-from ghostpen.data.sections import Section, document_key
+from ghostpen.data.sections import PARAGRAPH_END, AnySection, S, document_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,43 +54,40 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class UniqueSections:
+class UniqueSections(Generic[S]):
     """The sections that are left, in their order, and what went for what."""
 
-    sections: list[Section]
+    sections: list[S]
     repeats: list[Repeat]
 
 
 @dataclass(frozen=True)
-class GuardedTrain:
+class GuardedTrain(Generic[S]):
     """The training sections that are left, and how many paragraphs went."""
 
-    sections: list[Section]
+    sections: list[S]
     dropped_paragraphs: int
 
 
-class _JoinedTexts(Sequence[str]):
-    """The texts of documents, each joined when it is asked for."""
+@dataclass(frozen=True)
+class KnownPrints:
+    """Prints that were computed before.
 
-    def __init__(self, documents: Sequence[Sequence[Section]]) -> None:
-        self._documents = documents
+    Args:
+        rows: of documents, by `document_key`, and of sections, by that and their number.
+    """
 
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        if isinstance(place, slice):
-            return _JoinedTexts(self._documents[place])
-        return "\n\n".join(section.text for section in self._documents[place])
+    prints: Prints
+    rows: Mapping[str | tuple[str, int], int]
 
 
 def drop_repeats(
-    sections: Sequence[Section], *, ranks: Mapping[str, int], progress: Progress = ignore_progress
-) -> UniqueSections:
+    sections: Sequence[S],
+    *,
+    ranks: Mapping[str, int],
+    known: KnownPrints | None = None,
+    progress: Progress = ignore_progress,
+) -> UniqueSections[S]:
     """Drop documents that are another one again, or nearly, and then sections.
 
     Which of two stays depends on rank, length, content and name, not on the order.
@@ -98,21 +95,30 @@ def drop_repeats(
     Args:
         sections: each document's together.
         ranks: of a document, by `document_key`; the lowest stays.
+        known: the prints of all documents and sections; None computes them.
         progress: is told how many are compared, first of documents, then of sections.
     """
     documents = {key: list(group) for key, group in groupby(sections, key=document_key)}
+    known = known or _compute_prints(documents)
     keys = list(documents)
-    texts = _JoinedTexts(list(documents.values()))
-    found = find_duplicates(texts, ranks=[ranks[key] for key in keys], names=keys, progress=progress)
+    found = find_duplicates(
+        known.prints.take([known.rows[key] for key in keys]),
+        ranks=[ranks[key] for key in keys],
+        names=keys,
+        read=lambda place: PARAGRAPH_END.join(section.text for section in documents[keys[place]]),
+        progress=progress,
+    )
     repeats = [Repeat(keys[d.place], keys[d.kept], None, None, d.jaccard, d.exact) for d in found]
     gone = {repeat.document for repeat in repeats}
     left = [section for section in sections if document_key(section) not in gone]
     if all(len(documents[key]) == 1 for key in keys if key not in gone):
         return UniqueSections(left, repeats)
+    names = [document_key(section) for section in left]
     found = find_duplicates(
-        [section.text for section in left],
-        ranks=[ranks[document_key(section)] for section in left],
-        names=[f"{document_key(section)}/{section.section}" for section in left],
+        known.prints.take([known.rows[name, section.section] for name, section in zip(names, left, strict=True)]),
+        ranks=[ranks[name] for name in names],
+        names=[f"{name}/{section.section}" for name, section in zip(names, left, strict=True)],
+        read=lambda place: left[place].text,
         progress=progress,
     )
     for duplicate in found:
@@ -132,8 +138,8 @@ def drop_repeats(
 
 
 def drop_shared_paragraphs(
-    train: Sequence[Section], held_out: Iterable[Section], *, progress: Progress = ignore_progress
-) -> GuardedTrain:
+    train: Sequence[S], held_out: Iterable[S], *, progress: Progress = ignore_progress
+) -> GuardedTrain[S]:
     """Drop from train each paragraph with a part in an n-gram of 13 words that a held-out document has too.
 
     An n-gram may run across paragraphs and sections. A section that loses a paragraph in its middle is closed
@@ -146,34 +152,26 @@ def drop_shared_paragraphs(
         progress: is told how many sections are looked through.
     """
     forbidden = _collect_ngrams(held_out)
-    kept: list[Section] = []
+    kept: list[S] = []
     dropped = done = 0
     for _, group in groupby(train, key=document_key):
         sections = list(group)
         if done // TOLD_EVERY < (done + len(sections)) // TOLD_EVERY or done + len(sections) == len(train):
             progress(done + len(sections), len(train))
         done += len(sections)
-        texts = [section.text.split("\n\n") for section in sections]
-        owned = [(number, place) for number, own in enumerate(texts) for place in range(len(own))]
-        words = [hash_words(read_words(texts[number][place])) for number, place in owned]
+        hashed = [section.hash_paragraphs() for section in sections]
+        owned = [(number, place) for number, own in enumerate(hashed) for place in range(len(own))]
         left = list(range(len(owned)))
+        words = [paragraph for own in hashed for paragraph in own]
         while shared := _find_shared([words[i] for i in left], forbidden):
             # What is left stands closer together: look again.
             left = [i for place, i in enumerate(left) if place not in shared]
         dropped += len(owned) - len(left)
         for number, mine in groupby([owned[i] for i in left], key=lambda owner: owner[0]):
-            kept.append(take_paragraphs(sections[number], texts[number], [place for _, place in mine]))
+            places = [place for _, place in mine]
+            is_whole = len(places) == len(hashed[number])
+            kept.append(sections[number] if is_whole else sections[number].take_paragraphs(places))
     return GuardedTrain(kept, dropped)
-
-
-def take_paragraphs(section: Section, paragraphs: Sequence[str], mine: Sequence[int]) -> Section:
-    """Return a section with some of its paragraphs only; start and end go with those that carried their marks."""
-    return replace(
-        section,
-        text="\n\n".join(paragraphs[i] for i in mine),
-        starts_document=section.starts_document and mine[0] == 0,
-        ends_document=section.ends_document and mine[-1] == len(paragraphs) - 1,
-    )
 
 
 class _NgramSet:
@@ -190,18 +188,22 @@ class _NgramSet:
             self._sorted[end - len(part) : end] = part
             end -= len(part)
         self._sorted.sort()
-        # A look at one place of a table spares seven of eight the search, which is ten times as long.
+        # A look at one place of a table, and for the few that are left at another one, spares nearly all the search,
+        # which is ten times as long.
         bits = min(max(16, (_TABLE_FACTOR * len(self._sorted)).bit_length()), _MOST_TABLE_BITS)
-        self._shift = np.uint64(64 - bits)
+        self._shift, self._mask = np.uint64(64 - bits), np.uint64(2**bits - 1)
         self._table = np.zeros(2**bits, dtype=bool)
         for start in range(0, len(self._sorted), _SLICE):
-            self._table[self._sorted[start : start + _SLICE] >> self._shift] = True
+            part = self._sorted[start : start + _SLICE]
+            self._table[part >> self._shift] = True
+            self._table[part & self._mask] = True
 
     def find(self, hashes: "Hashes") -> "NDArray[np.intp]":
         """Return the places of those that are among them."""
         import numpy as np
 
         places: NDArray[np.intp] = np.flatnonzero(self._table[hashes >> self._shift])
+        places = places[self._table[hashes[places] & self._mask]]
         if not len(places):
             return places
         wanted = hashes[places]
@@ -209,14 +211,33 @@ class _NgramSet:
         return places[self._sorted[found] == wanted]
 
 
-def _collect_ngrams(sections: Iterable[Section]) -> _NgramSet:
+def _compute_prints(documents: Mapping[str, Sequence[AnySection]]) -> KnownPrints:
+    texts: list[list[ReadText]] = []
+    rows: dict[str | tuple[str, int], int] = {}
+    for key, sections in documents.items():
+        paragraphs = [[read_text(part) for part in section.text.split(PARAGRAPH_END)] for section in sections]
+        rows[key] = len(texts)
+        texts.append([part for own in paragraphs for part in own])
+        for section, own in zip(sections, paragraphs, strict=True):
+            rows[key, section.section] = len(texts)
+            texts.append(own)
+    return KnownPrints(compute_prints(texts), rows)
+
+
+def _collect_ngrams(sections: Iterable[AnySection]) -> _NgramSet:
     import numpy as np
 
-    found: list[Hashes] = []
+    blocks: list[Hashes] = []
+    waiting: list[Hashes] = []
+    size = 0
     for _, group in groupby(sections, key=document_key):
-        words = [hash_words(read_words(section.text)) for section in group]
-        found.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
-    return _NgramSet(found)
+        words = [paragraph for section in group for paragraph in section.hash_paragraphs()]
+        waiting.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
+        size += len(waiting[-1])
+        if size >= _SLICE:  # the memory of large blocks is given back when they are done with
+            blocks.append(np.concatenate(waiting))
+            waiting, size = [], 0
+    return _NgramSet([*blocks, *waiting])
 
 
 def _find_shared(paragraphs: Sequence["Hashes"], forbidden: _NgramSet) -> set[int]:

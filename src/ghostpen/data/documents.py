@@ -8,6 +8,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ghostpen.data.stored import StoredText, TextStore
 from ghostpen.data.threads import FoundPassage
 from ghostpen.errors import DataError
 
@@ -21,7 +22,7 @@ class Document:
     Args:
         id: unique for its author: slug of the file's stem, or of what the service calls the thread.
         author: as `--author` says; for contrast texts the sender, or the name of the folder.
-        text: the decoded text, not cleaned.
+        stored: where the decoded text lies, not cleaned.
         origin: the file as a person would look for it; for messages only, never written out.
         split: "train", "val" or "test" where a leading folder of that name or a glob fixes it, else None.
         dated: of the work or of the newest message, where the format has it.
@@ -32,13 +33,18 @@ class Document:
 
     id: str
     author: str
-    text: str
+    stored: StoredText
     origin: str
     split: str | None = None
     dated: date | None = None
     wrapped: bool = True
     headings: bool = True
     identity: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return the decoded text, which is read for it."""
+        return self.stored.read()
 
 
 def document_id(document: Document) -> str:
@@ -47,7 +53,7 @@ def document_id(document: Document) -> str:
 
 
 def build_document(
-    group: Sequence[FoundPassage], *, author: str | None, root_name: str, signatures: set[str]
+    group: Sequence[FoundPassage], *, author: str | None, root_name: str, signatures: set[str], store: TextStore
 ) -> Document:
     """Return the document that passages make up.
 
@@ -56,6 +62,7 @@ def build_document(
         author: whose it is; None for contrast texts, where the sender or else the folder names the author.
         root_name: the author where neither does.
         signatures: as `threads.find_signatures` gives them.
+        store: gets the text, where it isn't that of one passage, which lies there.
     """
     first = group[0].passage
     file = group[0].file
@@ -69,12 +76,11 @@ def build_document(
         owner = f"sender-{hashlib.sha256(first.sender.address.encode()).hexdigest()[:8]}"
     else:
         owner = slugify(folders[0] if folders else root_name)
-    texts = [_drop_signature(item.passage.text, signatures) for item in group]
     dates = [item.passage.sent.date() for item in group if item.passage.sent]
     return Document(
         id=slugify(first.name or file.path.stem) or "text",
         author=owner,
-        text="\n\n".join(texts),
+        stored=_store_text(group, signatures, store),
         origin=file.origin,
         split=split,
         dated=max(dates, default=first.written),
@@ -88,8 +94,14 @@ def _find_identity(group: Sequence[FoundPassage]) -> str:
     """Return what a thread's first message or a chat's day is called; a row's number says nothing, its words do."""
     first = group[0].passage
     if first.name and not first.links:
-        return hashlib.sha256(first.text.encode(errors="surrogatepass")).hexdigest()
+        return hashlib.sha256(group[0].text.encode(errors="surrogatepass")).hexdigest()
     return first.name
+
+
+def _store_text(group: Sequence[FoundPassage], signatures: set[str], store: TextStore) -> StoredText:
+    if len(group) == 1 and not signatures and group[0].stored is not None:
+        return group[0].stored
+    return store.add("\n\n".join(_drop_signature(item.text, signatures) for item in group))
 
 
 def _drop_signature(text: str, signatures: set[str]) -> str:

@@ -6,12 +6,13 @@ not depend on the order in which they come.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ghostpen.data.ngrams import FACTOR, hash_ngrams, hash_words, normalise, read_words
+from ghostpen.data.ngrams import FACTOR, ReadText, hash_ngrams, hash_words, read_words
 from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
+from ghostpen.data.sections import PARAGRAPH_END
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ghostpen.data.ngrams import Hashes
 
     Signatures = NDArray[np.uint32]
+    Digests = NDArray[np.uint8]
 
 SHINGLE_WORDS = 5
 LEAST_JACCARD = 0.8
@@ -45,32 +47,111 @@ class Duplicate:
     exact: bool
 
 
+@dataclass(frozen=True)
+class Prints:
+    """What of texts is compared, a row each.
+
+    Args:
+        normal: hashes of the texts in one case and with single blanks; SHA-256, as bytes.
+        exact: hashes of the texts.
+        chars: their lengths.
+        signatures: of 128 hashes, each the least one of the text's shingles under a permutation of its own.
+    """
+
+    normal: "Digests"
+    exact: "Digests"
+    chars: "NDArray[np.int64]"
+    signatures: "Signatures"
+
+    def __len__(self) -> int:
+        """Return how many texts these are."""
+        return len(self.chars)
+
+    def take(self, rows: Sequence[int]) -> "Prints":
+        """Return some of the rows, in the order that is asked for."""
+        places = list(rows)
+        return Prints(self.normal[places], self.exact[places], self.chars[places], self.signatures[places])
+
+
+def compute_prints(texts: Iterable[Sequence[ReadText]]) -> Prints:
+    """Return a row a text.
+
+    Args:
+        texts: each as its paragraphs.
+    """
+    import numpy as np
+
+    normal, exact, chars = bytearray(), bytearray(), []
+    rows = [np.empty((0, _HASHES), dtype=np.uint32)]
+    batch: list[Hashes] = []
+    size = 0
+    for paragraphs in texts:
+        normal += _fingerprint(" ".join(part.normal for part in paragraphs if part.normal))
+        text = PARAGRAPH_END.join(part.text for part in paragraphs)
+        exact += _fingerprint(text)
+        chars.append(len(text))
+        batch.append(_hash_shingles(np.concatenate([part.words for part in paragraphs])))
+        size += len(batch[-1])
+        if size >= _BATCH_WORDS:
+            rows.append(_sign(batch))
+            batch, size = [], 0
+    if batch:
+        rows.append(_sign(batch))
+    return Prints(
+        np.frombuffer(bytes(normal), dtype=np.uint8).reshape(-1, 32),
+        np.frombuffer(bytes(exact), dtype=np.uint8).reshape(-1, 32),
+        np.array(chars, dtype=np.int64),
+        np.concatenate(rows),
+    )
+
+
+def join_prints(parts: Sequence[Prints]) -> Prints:
+    """Return the rows of all parts."""
+    import numpy as np
+
+    return Prints(
+        np.concatenate([part.normal for part in parts]),
+        np.concatenate([part.exact for part in parts]),
+        np.concatenate([part.chars for part in parts]),
+        np.concatenate([part.signatures for part in parts]),
+    )
+
+
 def find_duplicates(
-    texts: Sequence[str], *, ranks: Sequence[int], names: Sequence[str], progress: Progress = ignore_progress
+    prints: Prints,
+    *,
+    ranks: Sequence[int],
+    names: Sequence[str],
+    read: Callable[[int], str],
+    progress: Progress = ignore_progress,
 ) -> list[Duplicate]:
     """Return which texts go, in the order of their places.
 
     Of like texts the one with the lowest rank stays; of those the longest; else content and name decide.
 
     Args:
-        texts: in any order; each is asked for two or three times, so they need not all be in memory.
+        prints: of the texts, in any order.
         ranks: one a text.
         names: one a text, each once.
+        read: returns the text of a place; asked where two are likely to be near.
         progress: is told after each few texts.
     """
-    prints: list[bytes] = []
-    keys: list[tuple[int, int, bytes, bytes, str]] = []
-    for text, rank, name in zip(texts, ranks, names, strict=True):
-        prints.append(_fingerprint(" ".join(normalise(text).split())))
-        keys.append((rank, -len(text), prints[-1], _fingerprint(text), name))
+    normal = [row.tobytes() for row in prints.normal]
+    keys = [
+        (rank, -chars, like, exact.tobytes(), name)
+        for rank, chars, like, exact, name in zip(
+            ranks, prints.chars.tolist(), normal, prints.exact, names, strict=True
+        )
+    ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
+    del keys
     first: dict[bytes, int] = {}
     for i in order:
-        first.setdefault(prints[i], i)
-    near = {d.place: d for d in _find_near(texts, list(first.values()), progress)}
+        first.setdefault(normal[i], i)
+    near = {d.place: d for d in _find_near(prints.signatures, list(first.values()), read, progress)}
     found = list(near.values())
     for i in order:
-        like = first[prints[i]]
+        like = first[normal[i]]
         if like in near and like != i:
             found.append(replace(near[like], place=i))
         elif like != i:
@@ -82,29 +163,34 @@ def compute_jaccard(a: str, b: str) -> float:
     """Return how many of the 5-grams of words that either text has both have, as a share."""
     import numpy as np
 
-    one, other = (np.unique(_hash_shingles(text)) for text in (a, b))
+    one, other = (np.unique(_hash_shingles(hash_words(read_words(text)))) for text in (a, b))
     both = len(np.intersect1d(one, other, assume_unique=True))
     either = len(one) + len(other) - both
     return both / either if either else 0.0
 
 
-def _find_near(texts: Sequence[str], order: Sequence[int], progress: Progress) -> Iterator[Duplicate]:
+def _find_near(
+    signatures: "Signatures", order: Sequence[int], read: Callable[[int], str], progress: Progress
+) -> Iterator[Duplicate]:
     """Yield what is near to a text that comes earlier in the order, and that is not near to one itself."""
-    signatures = _compute_signatures((texts[i] for i in order), progress, count=len(order))
+    signatures = signatures[list(order)]
     groups = _group_rows(signatures)
     kept_rows: defaultdict[int, list[int]] = defaultdict(list)
-    for row in sorted(groups):
+    for done, row in enumerate(sorted(groups), start=1):
+        if done % TOLD_EVERY == 0:
+            progress(done, len(groups))
         candidates = sorted({kept for group in groups[row] for kept in kept_rows[group]})
         estimates = (signatures[candidates] == signatures[row]).mean(axis=1)
         near = [kept for kept, estimate in zip(candidates, estimates, strict=True) if estimate >= _LEAST_ESTIMATE]
         for kept in near:
-            jaccard = compute_jaccard(texts[order[row]], texts[order[kept]])
+            jaccard = compute_jaccard(read(order[row]), read(order[kept]))
             if jaccard >= LEAST_JACCARD:
                 yield Duplicate(order[row], order[kept], jaccard, exact=False)
                 break
         else:
             for group in groups[row]:
                 kept_rows[group].append(row)
+    progress(len(signatures), len(signatures))
 
 
 def _group_rows(signatures: "Signatures") -> dict[int, list[int]]:
@@ -124,26 +210,6 @@ def _group_rows(signatures: "Signatures") -> dict[int, list[int]]:
     return dict(groups)
 
 
-def _compute_signatures(texts: Iterable[str], progress: Progress, *, count: int) -> "Signatures":
-    """Return a row of hashes a text, each the least one of its shingles under a permutation of its own."""
-    import numpy as np
-
-    rows = [np.empty((0, _HASHES), dtype=np.uint32)]
-    batch: list[Hashes] = []
-    size = 0
-    for number, text in enumerate(texts, start=1):
-        if number % TOLD_EVERY == 0 or number == count:
-            progress(number, count)
-        batch.append(_hash_shingles(text))
-        size += len(batch[-1])
-        if size >= _BATCH_WORDS:
-            rows.append(_sign(batch))
-            batch, size = [], 0
-    if batch:
-        rows.append(_sign(batch))
-    return np.concatenate(rows)
-
-
 def _sign(batch: Sequence["Hashes"]) -> "Signatures":
     import numpy as np
     from rensa import RMinHash
@@ -153,9 +219,8 @@ def _sign(batch: Sequence["Hashes"]) -> "Signatures":
     return np.array(matrix.to_rows(), dtype=np.uint32)
 
 
-def _hash_shingles(text: str) -> "Hashes":
+def _hash_shingles(words: "Hashes") -> "Hashes":
     """Return the hashes of the 5-grams; of a shorter text, that of all of it."""
-    words = hash_words(read_words(text))
     return hash_ngrams(words, max(1, min(SHINGLE_WORDS, len(words))))
 
 

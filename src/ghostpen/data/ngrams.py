@@ -9,6 +9,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[^\W_]+")
 _MOST_WORDS_KEPT = 2**19  # of which the hash is kept: about 70 MB
 FACTOR = 0x9E3779B97F4A7C15  # odd, so that no power of it loses bits; 2^64 over the golden ratio
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """A text, what is left of it without typesetting, case and line ends, and its words as hashes."""
+
+    text: str
+    normal: str
+    words: "Hashes"
+
+
+def read_text(text: str) -> ReadText:
+    """Read a text once for all that compares it."""
+    normal = " ".join(normalise(text).split())
+    return ReadText(text, normal, hash_words(_WORD.findall(normal)))
 
 
 def read_words(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ghostpen.data.cleaning import list_lines
 from ghostpen.data.deduplication import Repeat
 from ghostpen.data.documents import Document, document_id
-from ghostpen.data.sections import Section, document_key
+from ghostpen.data.sections import AnySection, document_key
 
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -23,7 +23,7 @@ _CONTEXT_LINES = 1
 
 @dataclass(frozen=True)
 class Review:
-    """What is about to be written.
+    """What is about to be written. Its texts lie on the disk, and can be read for as long as it is asked about.
 
     Args:
         documents: as they were read, and masked where that was wanted.
@@ -36,7 +36,7 @@ class Review:
     """
 
     documents: Sequence[Document]
-    splits: Mapping[str, Sequence[Section]]
+    splits: Mapping[str, Sequence[AnySection]]
     out: Path
     repeats: Sequence[Repeat] = ()
     dropped: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class Review:
 
 def render_diffs(review: Review) -> Iterator[str]:
     """Yield the lines of one diff a document, in the order of reading; none of a document of which all is kept."""
-    kept: defaultdict[str, list[tuple[str, Section]]] = defaultdict(list)
+    kept: defaultdict[str, list[tuple[str, AnySection]]] = defaultdict(list)
     for split, sections in review.splits.items():
         for section in sections:
             kept[document_key(section)].append((split, section))

@@ -5,15 +5,50 @@ and by TRL's language-modelling trainer.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
+from ghostpen.data.ngrams import hash_words, read_words
+from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
 from ghostpen.errors import DataError
+
+if TYPE_CHECKING:
+    from ghostpen.data.ngrams import Hashes
 
 AUTHOR_SPLITS = ("train", "val", "test")
 CONTRAST_SPLITS = ("contrast_train", "contrast_val", "contrast_test")
 SPLITS = AUTHOR_SPLITS + CONTRAST_SPLITS
+PARAGRAPH_END = "\n\n"
+
+
+class AnySection(Protocol):
+    """A section, in memory (`Section`) or on the disk (`units.StoredSection`)."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102  # these are Section's own
+    @property
+    def author(self) -> str: ...  # noqa: D102
+    @property
+    def document(self) -> str: ...  # noqa: D102
+    @property
+    def section(self) -> int: ...  # noqa: D102
+    @property
+    def starts_document(self) -> bool: ...  # noqa: D102
+    @property
+    def ends_document(self) -> bool: ...  # noqa: D102
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def words(self) -> int: ...  # noqa: D102
+    @property
+    def tokens(self) -> int | None: ...  # noqa: D102
+    def hash_paragraphs(self) -> "list[Hashes]": ...  # noqa: D102
+    def take_paragraphs(self, numbers: Sequence[int]) -> Self: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=AnySection)
 
 
 @dataclass(frozen=True)
@@ -39,16 +74,77 @@ class Section:
         """Return the length of the text in UTF-8 bytes."""
         return len(self.text.encode())
 
+    @property
+    def words(self) -> int:
+        """Return how many words it has."""
+        return len(self.text.split())
 
-def document_key(section: Section) -> str:
+    @property
+    def tokens(self) -> int | None:
+        """Return how many tokens it has, where they were counted before."""
+        return None
+
+    def hash_paragraphs(self) -> "list[Hashes]":
+        """Return each paragraph's words as hashes."""
+        return [hash_words(read_words(paragraph)) for paragraph in self.text.split(PARAGRAPH_END)]
+
+    def take_paragraphs(self, numbers: Sequence[int]) -> Self:
+        """Return it with some of its paragraphs only; start and end go with those that carried their marks."""
+        paragraphs = self.text.split(PARAGRAPH_END)
+        return replace(
+            self,
+            text=PARAGRAPH_END.join(paragraphs[number] for number in numbers),
+            starts_document=self.starts_document and numbers[0] == 0,
+            ends_document=self.ends_document and numbers[-1] == len(paragraphs) - 1,
+        )
+
+
+class SplitFile(Iterable[Section]):
+    """The sections of one split, read from its file each time they are gone through.
+
+    Args:
+        folder: what `ghostpen prepare --out` wrote.
+        split: one of SPLITS.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self._path = Path(folder) / f"{split}.jsonl"
+
+    def __iter__(self) -> Iterator[Section]:
+        """Read them one by one.
+
+        Raises:
+            DataError: a row is not a section (file:line), or the file can't be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if line.strip():
+                        yield _read_row(line, f"{self._path}:{number}")
+        except OSError as error:
+            raise DataError(f"{self._path}: can't be read ({error.strerror}); check its permissions") from error
+
+
+def document_key(section: AnySection) -> str:
     """Return what tells a document from all others: two authors may both have written "Poems"."""
     return f"{section.author}/{section.document}"
 
 
-def save_sections(sections: Iterable[Section], path: Path) -> None:
-    """Write one row per section, in the given order; equal sections give equal bytes."""
+def save_sections(sections: Sequence[AnySection], path: Path, *, progress: Progress = ignore_progress) -> None:
+    """Write one row per section, in the given order; equal sections give equal bytes.
+
+    Args:
+        sections: of one split.
+        path: the split's file.
+        progress: is told how many are written.
+    """
+    names = [field.name for field in fields(Section)]
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(asdict(section), ensure_ascii=False) + "\n" for section in sections)
+        for number, section in enumerate(sections, start=1):
+            row = {name: getattr(section, name) for name in names}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if number % TOLD_EVERY == 0 or number == len(sections):
+                progress(number, len(sections))
 
 
 def load_sections(folder: Path, split: str) -> list[Section]:

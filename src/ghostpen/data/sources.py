@@ -7,7 +7,7 @@ it out of its format: the rest is cleaning's work.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ghostpen.data.authorship import Authorship
@@ -22,6 +22,7 @@ from ghostpen.data.readers.tables import read_table
 from ghostpen.data.readers.telegram import read_telegram
 from ghostpen.data.readers.whatsapp import read_whatsapp
 from ghostpen.data.source_files import EMBEDDED_PREFIX, FoundFile, find_files, walk_archive
+from ghostpen.data.stored import StoredText, TextStore
 from ghostpen.data.threads import FoundPassage, find_signatures, group_passages
 from ghostpen.errors import DataError
 
@@ -90,7 +91,11 @@ def read_source(source: str | Path, *, author: str | None, options: ReadingOptio
 
 
 def read_sources(
-    sources: Sequence[str | Path], *, author: str | None, options: ReadingOptions | None = None
+    sources: Sequence[str | Path],
+    *,
+    author: str | None,
+    options: ReadingOptions | None = None,
+    store: TextStore | None = None,
 ) -> list[Source]:
     """Read every file of the sources, in the order of their names.
 
@@ -102,30 +107,34 @@ def read_sources(
         author: whose texts these are; None for contrast texts, where sender or folder names the author, and messages
             of `options.me` are left out.
         options: what a person says about the files.
+        store: gets the texts, and must be open for as long as they are wanted; None keeps them in memory.
 
     Raises:
         DataError: a source is missing or without text; nothing can be read; it isn't clear who the author is, or
             which column holds the text; two works of one author have the same id.
     """
     options = options or ReadingOptions()
+    store = store or TextStore()
     authorship = Authorship(options.me, own=author is not None)
     with IsolatedReader() as isolated:
-        contents = [_SourceContent(str(source), authorship, options, isolated) for source in sources]
+        contents = [_SourceContent(str(source), authorship, options, isolated, store) for source in sources]
         for content in contents:
             content.read()
     authorship.check()
     _check_unread([file for content in contents for file in content.unread], strict=options.strict)
     found = [
-        FoundPassage(passage, file, number)
+        FoundPassage(passage, file, number, stored)
         for number, content in enumerate(contents)
-        for passage, file in content.passages
+        for passage, file, stored in content.passages
     ]
     documents: list[list[Document]] = [[] for _ in contents]
     signatures = find_signatures(found)
     seen: dict[tuple[str, str], str] = {}
     for group in group_passages(found, by_sender=author is None):
         source = group[0].source
-        document = build_document(group, author=author, root_name=contents[source].root_name, signatures=signatures)
+        document = build_document(
+            group, author=author, root_name=contents[source].root_name, signatures=signatures, store=store
+        )
         documents[source].append(give_id(document, seen, is_work=not group[0].passage.name))
     _check_texts(contents, documents)
     return [content.build_source(own) for content, own in zip(contents, documents, strict=True)]
@@ -135,11 +144,17 @@ class _SourceContent:
     """The passages of one source, file by file."""
 
     def __init__(
-        self, source: str, authorship: Authorship, options: ReadingOptions, isolated: IsolatedReader
+        self,
+        source: str,
+        authorship: Authorship,
+        options: ReadingOptions,
+        isolated: IsolatedReader,
+        store: TextStore,
     ) -> None:
         self.source = source
         self.root_name = ""
-        self.passages: list[tuple[Passage, SourceFile]] = []
+        self.passages: list[tuple[Passage, SourceFile, StoredText | None]] = []
+        self._store = store
         self.unread: list[UnreadFile] = []
         self._isolated = isolated
         self._reading = Reading(authorship.wants, options.text_columns, options.choose_column)
@@ -190,13 +205,15 @@ class _SourceContent:
             self.unread.append(UnreadFile(file.origin, f"can't be read ({error.strerror}); check its permissions"))
 
     def _read_file(self, file: SourceFile, kind: Kind) -> None:
-        before = len(self.passages)
+        has_text = False
         others = self._reading.left_out["messages_by_others"]
         for passage in self._iterate_passages(file, kind):
-            self.passages.append((passage, file))
+            has_text = has_text or bool(passage.text)
+            stored = self._store.add(passage.text) if passage.text.strip() else None
+            self.passages.append((replace(passage, text=""), file, stored))
         # A mail of one's own can be a file among many of others; a chat without a word of one's own is a mistake.
         others = self._reading.left_out["messages_by_others"] - others
-        if others and kind is not Kind.EML and not any(passage.text for passage, _ in self.passages[before:]):
+        if others and kind is not Kind.EML and not has_text:
             raise UnreadableError(
                 f"none of its {others:,} messages is by --me; give the name as it stands there, too"
             )

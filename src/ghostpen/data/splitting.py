@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
+from typing import Generic
 
-from ghostpen.data.deduplication import take_paragraphs
-from ghostpen.data.sections import AUTHOR_SPLITS, Section, document_key
+from ghostpen.data.sections import AUTHOR_SPLITS, PARAGRAPH_END, AnySection, S, document_key
 from ghostpen.errors import DataError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -38,17 +38,17 @@ class Traits:
 
 
 @dataclass(frozen=True)
-class SplitSections:
+class SplitSections(Generic[S]):
     """Sections by split, in reading order, whether one document was divided, and whether the newest are the test."""
 
-    splits: dict[str, list[Section]]
+    splits: dict[str, list[S]]
     within_document: bool
     newest_in_test: bool = False
 
 
 def split_sections(
-    sections: Sequence[Section], *, fixed: Mapping[str, str], seed: int, whose: str, traits: Traits | None = None
-) -> SplitSections:
+    sections: Sequence[S], *, fixed: Mapping[str, str], seed: int, whose: str, traits: Traits | None = None
+) -> SplitSections[S]:
     """Give every section to a split.
 
     Args:
@@ -150,14 +150,14 @@ def _fill_split(
     return taken or [min(free, key=lambda key: (sizes[key], places[key], key))]
 
 
-def _collect(documents: Mapping[str, list[Section]], split_of: Mapping[str, str]) -> dict[str, list[Section]]:
-    splits: dict[str, list[Section]] = {split: [] for split in AUTHOR_SPLITS}
+def _collect(documents: Mapping[str, list[S]], split_of: Mapping[str, str]) -> dict[str, list[S]]:
+    splits: dict[str, list[S]] = {split: [] for split in AUTHOR_SPLITS}
     for key, group in documents.items():
         splits[split_of[key]].extend(group)
     return splits
 
 
-def _divide_document(sections: Sequence[Section], needed: Sequence[str], *, whose: str) -> dict[str, list[Section]]:
+def _divide_document(sections: Sequence[S], needed: Sequence[str], *, whose: str) -> dict[str, list[S]]:
     """Divide one document at paragraph ends, in the order train, gap, val, gap, test."""
     total = _count_words(sections)
     if total < MIN_WORDS_WITHIN:
@@ -166,10 +166,10 @@ def _divide_document(sections: Sequence[Section], needed: Sequence[str], *, whos
             f"{', '.join(needed)} it needs {MIN_WORDS_WITHIN:,}; add text, or give at least 3 documents"
         )
     bounds = _compute_bounds(total, needed)
-    parts: dict[str, list[Section]] = {split: [] for split in needed}
+    parts: dict[str, list[S]] = {split: [] for split in needed}
     position = 0
     for section in sections:
-        paragraphs = section.text.split("\n\n")
+        paragraphs = section.text.split(PARAGRAPH_END)
         mine: dict[str, list[int]] = {split: [] for split in needed}
         for number, paragraph in enumerate(paragraphs):
             before, position = position, position + len(paragraph.split())
@@ -178,7 +178,7 @@ def _divide_document(sections: Sequence[Section], needed: Sequence[str], *, whos
                     mine[split].append(number)
         for split, numbers in mine.items():
             if numbers:
-                parts[split].append(take_paragraphs(section, paragraphs, numbers))
+                parts[split].append(section.take_paragraphs(numbers))
     if empty := [split for split in needed if not parts[split]]:
         raise DataError(
             f"{whose}: {sections[0].document!r} has paragraphs too long to leave any for {', '.join(empty)}; "
@@ -200,5 +200,5 @@ def _compute_bounds(total: int, needed: Sequence[str]) -> dict[str, tuple[int, i
     return bounds
 
 
-def _count_words(sections: Sequence[Section]) -> int:
-    return sum(len(section.text.split()) for section in sections)
+def _count_words(sections: Sequence[AnySection]) -> int:
+    return sum(section.words for section in sections)

@@ -10,17 +10,33 @@ from datetime import datetime
 from ghostpen.data.authorship import render_sender
 from ghostpen.data.readers.passages import Passage, SourceFile
 from ghostpen.data.readers.replies import find_contact_block
+from ghostpen.data.stored import StoredText
 
 _LEAST_SIGNATURES = 3
 
 
 @dataclass(frozen=True)
 class FoundPassage:
-    """A passage, the file that it stands in, and the place of that file's source among all."""
+    """A passage, the file that it stands in, and the place of that file's source among all.
+
+    Args:
+        stored: where the passage's text lies, if not in the passage.
+    """
 
     passage: Passage
     file: SourceFile
     source: int
+    stored: StoredText | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the passage's text."""
+        return self.passage.text if self.stored is None else self.stored.read()
+
+    @property
+    def chars(self) -> int:
+        """Return how long the text is; 0 where it is blank."""
+        return len(self.passage.text.strip() and self.passage.text) if self.stored is None else self.stored.chars
 
 
 def group_passages(found: Sequence[FoundPassage], *, by_sender: bool) -> list[list[FoundPassage]]:
@@ -46,7 +62,7 @@ def find_signatures(found: Iterable[FoundPassage]) -> set[str]:
     """Return the last paragraphs that look like signatures and that at least three messages end with."""
     counts: dict[str, int] = {}
     for item in found:
-        if item.passage.sender and item.passage.links and (block := find_contact_block(item.passage.text)):
+        if item.passage.sender and item.passage.links and (block := find_contact_block(item.text)):
             counts[block] = counts.get(block, 0) + 1
     return {block for block, count in counts.items() if count >= _LEAST_SIGNATURES}
 
@@ -56,7 +72,7 @@ def _drop_copies(found: Sequence[FoundPassage]) -> list[FoundPassage]:
     kept: dict[str, FoundPassage] = {}
     for number, item in enumerate(found):
         key = item.passage.key or f"{number}"
-        if item.passage.text.strip() and (key not in kept or len(kept[key].passage.text) < len(item.passage.text)):
+        if item.chars and (key not in kept or kept[key].chars < item.chars):
             kept[key] = item
     return list(kept.values())
 

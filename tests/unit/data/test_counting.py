@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.real_tokenizer import load_real_tokenizer
 
-from ghostpen.data.counting import count_split, load_token_counter
+from ghostpen.data.counting import TokenCounter, count_split, load_token_counter
 from ghostpen.data.manifest import DocumentCounts
 from ghostpen.data.prepare import prepare_data
 from ghostpen.data.sections import Section
@@ -45,6 +48,63 @@ def test_counter_of_a_folder_is_recorded_without_its_path(tmp_path: Path) -> Non
         record = load_token_counter(str(name)).record
         assert (record.name, record.sha256) == ("my-model", digest)
     assert load_token_counter().record.model_dump() == {"name": "embedded:tiny", "sha256": digest}
+
+
+PIECES = [
+    *(
+        "a",
+        "The",
+        "don't",
+        "'s",
+        "12345",
+        "3.14",
+        "...",
+        "“Yes”",
+        "--",
+        "/",
+        "<|endoftext|>",
+        "é",
+        "\u0301",
+        "漢字",
+        "👍🏽",
+    ),
+    *(" ", " ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u2028", "\u3000", "\u200b", "\x1c", "\x85"),
+]
+
+
+@pytest.fixture(params=["embedded", "gpt-oss"], scope="module")
+def counter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TokenCounter:
+    """Load the embedded tokenizer, and gpt-oss's own."""
+    if request.param == "embedded":
+        return load_token_counter()
+    path = tmp_path_factory.mktemp("gpt-oss") / "tokenizer.json"
+    load_real_tokenizer().backend_tokenizer.save(str(path))
+    return load_token_counter(str(path))
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), max_size=4))
+def test_count_by_words_is_that_of_the_whole_texts(counter: TokenCounter, texts: list[str]) -> None:
+    assert counter.cuts_at_blanks
+    assert counter.count(texts) == [len(counter.tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Lowercase"}},
+        {"pre_tokenizer": None},
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
+        {"truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}},
+    ],
+)
+def test_counter_of_another_kind_counts_whole_texts(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(EMBEDDED.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    counter = load_token_counter(str(path))
+    assert not counter.cuts_at_blanks
+    text = "One Two  three."
+    assert counter.count([text]) == [len(counter.tokenizer.encode(text, add_special_tokens=False))]
 
 
 @pytest.mark.parametrize(

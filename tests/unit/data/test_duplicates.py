@@ -7,16 +7,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghostpen.data.deduplication import Repeat, UniqueSections, drop_repeats
-from ghostpen.data.duplicates import LEAST_JACCARD, Duplicate, compute_jaccard, find_duplicates
-from ghostpen.data.ngrams import hash_ngrams, hash_words, read_words
+from ghostpen.data.duplicates import LEAST_JACCARD, Duplicate, compute_jaccard, compute_prints, find_duplicates
+from ghostpen.data.ngrams import hash_ngrams, hash_words, read_text, read_words
 from ghostpen.data.sections import Section, document_key
 
 FIXTURES_ARE_PURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 MakeSection = Callable[..., Section]
 
 
-def _find(texts: list[str], ranks: list[int] | None = None) -> list[Duplicate]:
-    return find_duplicates(texts, ranks=ranks or [0] * len(texts), names=[f"{i:03}" for i in range(len(texts))])
+def _find(texts: list[str], ranks: list[int] | None = None, names: list[str] | None = None) -> list[Duplicate]:
+    return find_duplicates(
+        compute_prints([[read_text(part) for part in text.split("\n\n")] for text in texts]),
+        ranks=ranks or [0] * len(texts),
+        names=names or [f"{i:03}" for i in range(len(texts))],
+        read=texts.__getitem__,
+    )
 
 
 def _work_out_jaccard(a: str, b: str) -> float:
@@ -88,7 +93,7 @@ def test_of_like_texts_the_one_of_the_lowest_rank_stays_then_the_longest_then_on
     short = long.removesuffix(" w99")
     assert [d.place for d in _find([long, short])] == [1]
     assert [d.place for d in _find([long, short], [1, 0])] == [0]
-    assert [d.place for d in find_duplicates([long, long], ranks=[0, 0], names=["b", "a"])] == [0]
+    assert [d.place for d in _find([long, long], names=["b", "a"])] == [0]
 
 
 def test_texts_without_words_are_not_alike() -> None:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from ghostpen.data.manifest import list_prepared_files, load_manifest
 from ghostpen.data.prepare import prepare_data
 from ghostpen.data.redaction import Redactor
+from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
 from ghostpen.data.sources import ReadingOptions, read_source, read_sources
-from ghostpen.errors import DataError
+from ghostpen.errors import DataError, Interrupted
 
 MakeProse = Callable[[str, int], str]
 
@@ -239,6 +240,41 @@ def test_prepare_that_fails_leaves_nothing_behind(novels: Path, tmp_path: Path) 
     with pytest.raises(DataError, match="can't be written"):
         prepare_data([novels], author="Jane Austen", out=tmp_path / "file" / "out")
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "file"])
+
+
+def test_prepare_that_is_interrupted_at_a_question_keeps_what_was_cleaned_and_goes_on(
+    novels: Path, tmp_path: Path
+) -> None:
+    def interrupt(_: Review) -> bool:
+        raise KeyboardInterrupt
+
+    straight = prepare_data([novels], author="A", out=tmp_path / "straight")
+    out = tmp_path / "out"
+    with pytest.raises(Interrupted, match=r"the same command goes on from .*\.out\.work-"):
+        prepare_data([novels], author="A", out=out, review=interrupt)
+    (work,) = tmp_path.glob(".out.work-*")
+    assert list(work.glob("units/*.npz"))
+    assert not out.exists()
+    assert prepare_data([novels], author="A", out=out).manifest == straight.manifest
+    assert _read_bytes(out) == _read_bytes(tmp_path / "straight")
+    assert {path.name for path in tmp_path.iterdir()} == {"novels", "out", "straight"}
+
+
+def test_prepare_that_comes_to_another_end_at_a_question_leaves_no_private_text(novels: Path, tmp_path: Path) -> None:
+    def fail(_: Review) -> bool:
+        raise RuntimeError("no terminal")
+
+    with pytest.raises(RuntimeError):
+        prepare_data([novels], author="A", out=tmp_path / "out", review=fail)
+    assert prepare_data([novels], author="A", out=tmp_path / "out", review=lambda _: False) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"novels"}
+
+
+def test_prepare_that_is_there_already_removes_what_a_killed_run_left_beside_it(novels: Path, tmp_path: Path) -> None:
+    prepare_data([novels], author="A", out=tmp_path / "out")
+    (tmp_path / f".out.work-{'0' * 16}").mkdir()
+    assert prepare_data([novels], author="A", out=tmp_path / "out").already_there
+    assert {path.name for path in tmp_path.iterdir()} == {"novels", "out"}
 
 
 # What is refused

@@ -30,9 +30,16 @@ class Reader:
     def __init__(self, *, answer: bool) -> None:
         self._answer = answer
         self.reviews: list[Review] = []
+        self.lines: list[str] = []
+        self.splits: dict[str, list[tuple[str, int, str]]] = {}
 
     def __call__(self, review: Review) -> bool:
         self.reviews.append(review)
+        self.lines = list(render_diffs(review))
+        self.splits = {
+            split: [(section.document, section.section, section.text) for section in sections]
+            for split, sections in review.splits.items()
+        }
         return self._answer
 
 
@@ -50,7 +57,7 @@ def texts(tmp_path: Path, make_prose: MakeProse) -> Path:
 def test_review_shows_as_a_diff_what_goes_and_not_line_ends(texts: Path, tmp_path: Path) -> None:
     reader = Reader(answer=False)
     assert prepare_data([texts], author="A", out=tmp_path / "out", test_docs="book", review=reader) is None
-    lines = list(render_diffs(reader.reviews[0]))
+    lines = reader.lines
     place = lines.index(f"--- {texts}/book.txt")
     assert lines[place : place + 11] == [
         f"--- {texts}/book.txt",
@@ -82,7 +89,10 @@ def test_review_answered_with_no_writes_nothing_and_with_yes_what_it_showed(text
     reader = Reader(answer=True)
     prepare_data([texts], author="A", out=tmp_path / "out", review=reader)
     for split in AUTHOR_SPLITS:
-        assert load_sections(tmp_path / "out", split) == list(reader.reviews[0].splits[split])
+        rows = [
+            (section.document, section.section, section.text) for section in load_sections(tmp_path / "out", split)
+        ]
+        assert rows == reader.splits[split]
     prepare_data([texts], author="A", out=tmp_path / "out", review=reader)
     assert len(reader.reviews) == 1  # it is there: nothing to review
 
@@ -91,7 +101,7 @@ def test_review_shows_a_masked_text_masked(texts: Path, tmp_path: Path) -> None:
     (texts / "book.txt").write_text("CHAPTER I\n\nWrite to ann@example.org.\n", encoding="utf-8")
     reader = Reader(answer=False)
     prepare_data([texts], author="A", out=tmp_path / "out", redactor=Redactor(), review=reader)
-    assert "example.org" not in "\n".join(render_diffs(reader.reviews[0]))
+    assert "example.org" not in "\n".join(reader.lines)
     assert +reader.reviews[0].masked == {"emails": 1}
 
 

@@ -1,4 +1,8 @@
+import ftfy
 import pytest
+from ftfy.badness import is_bad
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ghostpen.data.readers.passages import UnreadableError
 from ghostpen.data.readers.plain import decode_text, guess_encoding
@@ -79,3 +83,16 @@ def test_decode_utf16_that_breaks_off_within_a_character_says_so() -> None:
 def test_guess_encoding_of_a_head_that_ends_within_a_character_is_utf8() -> None:
     assert guess_encoding("é".encode()[:1]) == "utf-8-sig"
     assert guess_encoding(GERMAN.encode("cp1252")) == "cp1252"
+
+
+MOJIBAKE_PIECES = [
+    *("â€™", "Ã©", "Ã", "ГўВЂВ.", "вЂ", "ØÙ", "×", "²", "€", "√", "≈", "°", "œ", "Œ", "\xa0", "\x81", "█", "Â"),
+    *("“", "”", "’", "é", "É", "à", "–", "a", "Z", ".", " ", "  ", "\n", "twelve plain words and more of them "),
+]
+
+
+@settings(max_examples=1_000)
+@given(st.lists(st.sampled_from(MOJIBAKE_PIECES), max_size=12).map("".join))
+def test_mojibake_is_searched_in_part_of_a_text_and_found_where_ftfy_finds_it_in_the_whole(text: str) -> None:
+    whole = "".join(ftfy.fix_encoding(line) for line in text.splitlines(keepends=True)) if is_bad(text) else text
+    assert decode_text(text.encode()).text == whole

@@ -1,0 +1,66 @@
+"""Texts as they were read, on the disk instead of in memory, until they are cleaned.
+
+Owns how a text lies there. The file has no name as long as it can do without: it is gone with the process.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+_IN_MEMORY_BYTES = 1024**2  # as much goes to the disk only where there is more
+
+
+class TextStore:
+    """Texts in a file, one after the other.
+
+    Args:
+        file: to write to and read from; None keeps them in memory.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file if file is not None else BytesIO()
+        self._end = 0
+
+    def add(self, text: str) -> "StoredText":
+        """Put a text at the end."""
+        content = text.encode(errors="surrogatepass")  # JSON can hold halves of characters
+        stored = StoredText(self._end, len(content), len(text), self)
+        self._file.seek(self._end)
+        self._file.write(content)
+        self._end += len(content)
+        return stored
+
+    def read(self, start: int, size_bytes: int) -> str:
+        """Return the text that lies there."""
+        self._file.seek(start)
+        return self._file.read(size_bytes).decode(errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """Where a text lies in its store, and how long it is in bytes and in characters."""
+
+    start: int
+    size_bytes: int
+    chars: int
+    store: TextStore = field(repr=False, compare=False)
+
+    def read(self) -> str:
+        """Return the text."""
+        return self.store.read(self.start, self.size_bytes)
+
+
+@contextmanager
+def open_store(beside: Path) -> Iterator[TextStore]:
+    """Open a store for a while; what is too large for memory lies in a file without a name.
+
+    Args:
+        beside: what it lies beside, where there is room for it: the temporary folder may be memory.
+    """
+    folder = next(parent for parent in beside.absolute().parents if parent.is_dir())
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(folder)) as file:
+        yield TextStore(file)

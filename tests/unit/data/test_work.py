@@ -1,0 +1,60 @@
+"""The folder that a prepare works in, and the texts that lie in a store meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from ghostpen.data.stored import TextStore, open_store
+from ghostpen.data.work import open_work, remove_stale
+from ghostpen.errors import DataError
+
+
+def test_work_is_its_owners_alone_stays_until_it_is_removed_and_leaves_no_parent(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with open_work(out, "a" * 64) as work:
+        assert (work.dir.parent, work.dir.name) == (out.parent, f".out.work-{'a' * 16}")
+        assert work.dir.stat().st_mode & 0o777 == 0o700
+        (work.units / "unit.txt").write_text("kept", encoding="utf-8")
+        (work.staged / "train.jsonl").write_text("half", encoding="utf-8")
+    with open_work(out, "a" * 64) as work:
+        assert (work.units / "unit.txt").read_text(encoding="utf-8") == "kept"
+        assert list(work.staged.iterdir()) == []
+        work.remove()
+    assert list(tmp_path.rglob("*")) == [out.parent]  # made by the first, which left something there
+    out.parent.rmdir()
+    with open_work(out, "a" * 64) as work:
+        work.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_of_other_inputs_goes_unless_somebody_works_in_it(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / ".another.work-0123456789abcdef"
+    other.mkdir()
+    with open_work(out, "a" * 64) as first:
+        with open_work(out, "b" * 64) as second:
+            assert first.dir.is_dir()
+            with pytest.raises(DataError, match="another ghostpen prepare is writing it"), open_work(out, "b" * 64):
+                pass
+        assert second.dir.is_dir()
+        remove_stale(out)
+        assert (first.dir.is_dir(), second.dir.exists()) == (True, False)
+    remove_stale(out)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_work_of_a_name_with_brackets_is_found(tmp_path: Path) -> None:
+    out = tmp_path / "my [texts]*"
+    with open_work(out, "a" * 64):
+        pass
+    remove_stale(out)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "plain", "“é”\u2028\r\n\x00", "half \ud83d of one", "long " * 400_000])
+def test_stored_text_is_read_as_it_was_wherever_it_lies(tmp_path: Path, text: str) -> None:
+    with open_store(tmp_path / "deep" / "out") as on_disk:
+        for store in (TextStore(), on_disk):
+            stored = [store.add(one) for one in ("before", text, "after")]
+            assert [one.read() for one in reversed(stored)] == ["after", text, "before"]
+            assert stored[1].chars == len(text)
+        assert list(tmp_path.iterdir()) == []  # the file has no name
