@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.report import ContrastReport, IntervalJson
+from ghostpen.evaluation.report_shape import ContrastReport, IntervalJson
 from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, FloatArray, Interval, ModelLabel
 from ghostpen.score import Score
 

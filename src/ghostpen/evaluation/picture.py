@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ghostpen.evaluation.report import IntervalJson, Report, TextReport
+from ghostpen.evaluation.report_shape import IntervalJson, Report, TextReport
 from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.figure import AUTHOR, CONTROL, INK, MUTED, PAPER, open_figure, shorten, write_heading
 from ghostpen.training.curve import MetricsRow, draw_curve

@@ -22,15 +22,8 @@ from ghostpen.evaluation.models import score_models
 from ghostpen.evaluation.picture import write_specificity_picture
 from ghostpen.evaluation.prompting import render_author_prompt
 from ghostpen.evaluation.prompts import Task, plan_tasks
-from ghostpen.evaluation.report import (
-    FORMAT_VERSION,
-    GenerationProtocol,
-    Protocol,
-    Report,
-    build_report,
-    render_table,
-    write_report,
-)
+from ghostpen.evaluation.report import FORMAT_VERSION, build_report, render_table, write_report
+from ghostpen.evaluation.report_shape import GenerationProtocol, Protocol, Report
 from ghostpen.evaluation.specificity import MODEL_LABELS, SCORED_LABELS
 from ghostpen.evaluation.style_table import render_style_table
 from ghostpen.evaluation.texts import Texts

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ghostpen.data.manifest import Manifest
-from ghostpen.evaluation.report import Report, render_verdict
+from ghostpen.evaluation.report import render_verdict
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.specificity import Interval, Specificity
 from ghostpen.model.location import EMBEDDED_PREFIX
 

@@ -14,7 +14,7 @@ import ghostpen
 from ghostpen.config import RunConfig, load_saved_config
 from ghostpen.data.manifest import Manifest, load_manifest
 from ghostpen.errors import ConfigError, DataError, ExportError
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.run import METRICS, REPORT, hash_adapter, read_report
 from ghostpen.export.adapter import write_adapter
 from ghostpen.export.card import CardFacts, ExportTarget, render_card

@@ -6,7 +6,8 @@ import pytest
 
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.pools import cut_pools
-from ghostpen.evaluation.report import Report, build_report
+from ghostpen.evaluation.report import build_report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.specificity import ModelLabel, SectionScores
 from ghostpen.score import Score
 

@@ -4,7 +4,7 @@ from PIL import Image
 from tests.pictures import CONTROL, METRICS, build_row, read_colors
 
 from ghostpen.evaluation.picture import write_specificity_picture
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.training.curve import write_perplexity_curve
 
 

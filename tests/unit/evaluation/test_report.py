@@ -6,16 +6,8 @@ import pytest
 from rich.console import Console
 
 from ghostpen.errors import DataError
-from ghostpen.evaluation.report import (
-    Finding,
-    Protocol,
-    Report,
-    build_report,
-    find_specificity,
-    render_table,
-    render_verdict,
-    write_report,
-)
+from ghostpen.evaluation.report import build_report, find_specificity, render_table, render_verdict, write_report
+from ghostpen.evaluation.report_shape import Finding, Protocol, Report
 from ghostpen.evaluation.specificity import Interval, SectionScores, Specificity
 from ghostpen.score import Score
 

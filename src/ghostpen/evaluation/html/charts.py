@@ -8,7 +8,7 @@ from xml.etree.ElementTree import tostring
 from markupsafe import Markup
 
 from ghostpen.evaluation.html.svg import LETTER, WIDTH, Chart, Scale, cut_name, plan_ticks, render_signed
-from ghostpen.evaluation.report import IntervalJson
+from ghostpen.evaluation.report_shape import IntervalJson
 from ghostpen.training.curve import find_kept_point, plan_label_heights, plan_log_ticks, render_perplexity
 
 Point = tuple[float, float]

@@ -16,7 +16,7 @@ from ghostpen.evaluation.html.charts import (
     render_percent,
 )
 from ghostpen.evaluation.html.svg import render_signed
-from ghostpen.evaluation.report import IntervalJson, Report, TextReport
+from ghostpen.evaluation.report_shape import IntervalJson, Report, TextReport
 from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexity
 

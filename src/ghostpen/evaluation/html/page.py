@@ -32,7 +32,7 @@ from ghostpen.evaluation.html.provenance import build_provenance, render_conditi
 from ghostpen.evaluation.html.samples import Comparison, choose_comparisons, choose_pairs, read_comparisons
 from ghostpen.evaluation.html.style import build_cards, build_map, render_marks
 from ghostpen.evaluation.html.words import render_perplexity_sentence, render_state
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.written import Written
 from ghostpen.files import write_text_atomically
 from ghostpen.training.curve import MetricsRow

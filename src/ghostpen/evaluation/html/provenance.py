@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ghostpen.evaluation.html.charts import render_percent
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.written import Written
 
 HASH_LETTERS = 12

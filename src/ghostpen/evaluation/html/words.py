@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ghostpen.evaluation.report import Finding, Report
+from ghostpen.evaluation.report_shape import Finding, Report
 from ghostpen.training.curve import render_perplexity
 
 

@@ -8,7 +8,7 @@ from tests.reports import HELD_OUT, MANIFEST, TRAINING, build_style, build_writi
 from ghostpen.evaluation.copying import Sample
 from ghostpen.evaluation.copying_report import build_copying_report
 from ghostpen.evaluation.html.page import render_html
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 
 
 @pytest.fixture

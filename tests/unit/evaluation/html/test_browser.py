@@ -10,7 +10,7 @@ from tests.unit.evaluation.html.browser import Browser, open_browser
 
 from ghostpen.evaluation.html.game import render_outcome
 from ghostpen.evaluation.html.page import render_html
-from ghostpen.evaluation.report import Report
+from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.written import Written
 
 FOCUSABLE = """

@@ -13,7 +13,7 @@ from tests.pictures import CONTROL, METRICS
 from tests.reports import HOSTILE, MANIFEST, REFUSAL, TRAINING, build_written
 
 from ghostpen.evaluation.html.page import render_html, write_html
-from ghostpen.evaluation.report import Finding, Report
+from ghostpen.evaluation.report_shape import Finding, Report
 from ghostpen.evaluation.written import Written
 from ghostpen.training.continuations import render_continuations
 from ghostpen.training.recorder import SampleRow
