@@ -93,7 +93,8 @@ def test_prepare_is_measured_beside_the_tokenizer_on_the_same_texts(tmp_path: Pa
     assert all(result["wall_s"] > 0 and result["cpu_s"] > 0 and result["peak_mib"] > 20 for result in results)
     line = prepare.summarise(results, size_bytes=size_bytes)
     speeds = [size_bytes / 1e6 / result["wall_s"] for result in results]
-    assert line["ours_over_peer"]["tokenizers"]["megabytes_per_s"] == pytest.approx(speeds[0] / speeds[1], abs=0.02)
+    ratio = line["ours_over_peer"]["tokenizers"]["megabytes_per_s"]
+    assert ratio["median"] == ratio["lowest"] == pytest.approx(speeds[0] / speeds[1], abs=0.02)
     assert [row.split()[0] for row in prepare.render_table(line).splitlines()[1:3]] == ["ours", "tokenizers"]
 
 
