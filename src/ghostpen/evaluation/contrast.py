@@ -20,7 +20,7 @@ from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, Floa
 from ghostpen.score import Score
 
 PIECE_WORDS = 400
-MAX_PIECES = 200
+MAX_PIECES = 100
 """By the author, and as many by others: more would only take time."""
 MIN_PIECES = 20
 AUTHOR_TEXT, OTHERS_TEXT = "the author's text", "others' text"
