@@ -86,11 +86,11 @@ def test_writing_nothing_leaves_the_samples_of_the_training(tested_run: Run, com
 
 def test_test_that_is_killed_goes_on_to_the_same_texts(tested_run: Run, commands: Commands, config: str) -> None:
     """Text by text, where the straight test had all texts in one batch."""
-    folder = shutil.copytree(tested_run.folder, commands.folder / "killed/austen")
+    folder = shutil.copytree(tested_run.folder, commands.folder / "broken-off/austen")
     (folder / "report.json").unlink()
     (folder / "written.jsonl").unlink()
     part = folder / "written.part.jsonl"
-    command = ["test", "--config", config, "--set", "output.dir=killed", "--set", "eval.writing_batch_size=1"]
+    command = ["test", "--config", config, "--set", "output.dir=broken-off", "--set", "eval.writing_batch_size=1"]
     commands.start(*command)
     deadline = time.monotonic() + 120
     while not part.exists() or part.read_bytes().count(b"\n") < 4:

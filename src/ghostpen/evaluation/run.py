@@ -72,7 +72,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
         "training_seed": config.train.seed,
         "data_sha256": data.data_sha256,
         "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
-        "base": manifests["author"]["base_model"],
+        "base": identify_base(manifests["author"]["base_model"]),
         "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
         "generation": build_generation_protocol(tasks, config.eval),
     }
@@ -229,6 +229,11 @@ def check_comparable(manifests: dict[ModelLabel, dict[str, Any]], data_sha256: s
             "the control adapter was trained with other settings than the author's, so their difference would "
             "not show the style; delete the control's folder and train it again with --control"
         )
+
+
+def identify_base(base_model: dict[str, str | None]) -> dict[str, str | None]:
+    """Keep what tells one base model from another: of weights in a folder their hash, wherever that lies."""
+    return {key: value for key, value in base_model.items() if key != "name" or "weights_sha256" not in base_model}
 
 
 def hash_tokenizer(tokenizer: Any) -> str:
