@@ -22,7 +22,7 @@ from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexi
 
 MODELS: dict[str, str] = {
     "base": "base model",
-    "prompted": "base, prompted",
+    "prompted": "prompted",
     "control": "control",
     "author": "adapter",
 }
