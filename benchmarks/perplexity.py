@@ -1,6 +1,6 @@
 """The exact perplexity of held-out text: ghostpen beside EleutherAI's lm-evaluation-harness (loglikelihood_rolling).
 
-    make bench     # part of it; about five minutes on 2 idle cores; appends a line to results/perplexity.jsonl
+    make bench     # part of it; about six minutes on 2 idle cores; appends a line to results/perplexity.jsonl
 
 Every measurement is a process of its own, and the two sides take turns. Equal for both: the model (a tiny gpt-oss
 with gpt-oss's real vocabulary), float32, the text (pieces of Emma that fit into one window, because the harness puts
