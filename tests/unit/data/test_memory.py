@@ -47,7 +47,9 @@ def measure_peak_bytes(texts: Path, out: Path) -> int:
     return int(done.stdout) * 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells the peak in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc: run it on Linux"
+)
 def test_prepare_takes_less_memory_than_its_texts(tmp_path: Path) -> None:
     peaks, sizes = [], []
     for megabytes in (SMALL_MEGABYTES, LARGE_MEGABYTES):

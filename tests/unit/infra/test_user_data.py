@@ -148,7 +148,10 @@ def test_timers_start_the_script_with_their_reason(booted: Machine) -> None:
     assert service["Type"] == "oneshot"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="no systemd-analyze here; with Debian's (apt-get install systemd) this runs",
+)
 def test_units_are_what_systemd_can_read(booted: Machine) -> None:
     timers = [booted.units / f"end-instance@{reason}.timer" for reason in ("age", "idle")]
     answer = subprocess.run(["systemd-analyze", "verify", *timers], capture_output=True, text=True, timeout=60)

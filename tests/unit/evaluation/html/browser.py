@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-UNSKIP = "apt install chromium chromium-driver, and pip install selenium, to have report.html read by a real browser"
+UNSKIP = (
+    "no browser here; with Debian's (apt-get install chromium chromium-driver), and selenium (make setup), this runs"
+)
 
 
 def find_programs() -> tuple[str, str] | None:
