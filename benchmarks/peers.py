@@ -25,68 +25,30 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from materials import ROOT, VOCABULARY, build_materials, fetch_tokenizer
+from processes import install_peer, run_side
 
 BUILD = ROOT / "build/peers"
 RESULTS = Path(__file__).parent / "results/peers.jsonl"
 SIDES = ("ours", "transformers", "trl", "trl-nll")
-TRL = "trl==1.14.2"
-TRL_SHA256 = "bd97adb0284f2520ae8c5ebf243e2e4b3cbe50f09cb5964547e38dfc1d37694e"
+TRL = {"trl==1.14.2": "bd97adb0284f2520ae8c5ebf243e2e4b3cbe50f09cb5964547e38dfc1d37694e"}
 SETTING = {"batch_size": 8, "sequence_length": 256, "rank": 16, "learning_rate": 4e-3, "warmup_steps": 1}
-SIDE_LIMIT_S = 900
-INSTALL_LIMIT_S = 120
-
-
-def install_trl(folder: Path) -> Path:
-    """Install the older TRL beside the environment, once: all other packages are the environment's own.
-
-    Raises:
-        SystemExit: it can't be had.
-    """
-    target = folder / TRL.replace("==", "-")
-    if not target.is_dir():
-        wanted = folder / "trl.txt"
-        wanted.write_text(f"{TRL} --hash=sha256:{TRL_SHA256}\n", encoding="utf-8")
-        part = folder / "trl.part"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(
-            [*pip, "--target", str(part), "-r", str(wanted)], capture_output=True, text=True, timeout=INSTALL_LIMIT_S
-        )
-        if done.returncode:
-            raise SystemExit(f"error: {TRL} can't be installed into {part}: {done.stderr.strip()}")
-        part.rename(target)
-    return target
 
 
 def run_job(job: Mapping[str, Any], *, trl: Path) -> dict[str, Any]:
-    """Run sides.py in a new process without a GPU, and read what it wrote.
+    """Run sides.py in a new process, and read what it wrote.
 
     Raises:
         SystemExit: it failed or took too long; its output is beside the result.
     """
-    out = Path(job["out"])
-    out.mkdir(parents=True, exist_ok=True)
-    path = [str(trl)] * job["side"].startswith("trl") + [str(ROOT / "src")]
-    set_here = {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    log = out / "output.txt"
-    with log.open("w", encoding="utf-8") as output:
-        try:
-            done = subprocess.run(
-                [sys.executable, str(Path(__file__).with_name("sides.py")), json.dumps(job)],
-                env=os.environ | set_here, cwd=out, stdout=output, stderr=output, timeout=SIDE_LIMIT_S,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise SystemExit(f"error: {job['side']} took more than {SIDE_LIMIT_S} seconds; see {log}") from error
-    if done.returncode:
-        raise SystemExit(f"error: {job['side']} ended with exit code {done.returncode}; {log} says why")
-    result: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    return result
+    side = job["side"]
+    command = [str(Path(__file__).with_name("sides.py")), json.dumps(job)]
+    return run_side(side, command, out=Path(job["out"]), peer=trl if side.startswith("trl") else None)
 
 
 def measure(*, steps: int, repetitions: int, sides: Sequence[str]) -> list[dict[str, Any]]:
@@ -95,7 +57,7 @@ def measure(*, steps: int, repetitions: int, sides: Sequence[str]) -> list[dict[
         BUILD / "materials",
         tokenizer=fetch_tokenizer(BUILD), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
     )  # fmt: skip
-    trl = install_trl(BUILD)
+    trl = install_peer(BUILD, TRL)
     shared = SETTING | {"materials": str(materials), "steps": steps}
     results = []
     for repetition in range(repetitions):

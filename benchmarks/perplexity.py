@@ -17,7 +17,6 @@ import datetime
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 import zipfile
@@ -27,6 +26,7 @@ from typing import Any
 
 from materials import BOOKS, ROOT, VOCABULARY, build_materials, fetch_tokenizer
 from peers import read_cpu
+from processes import RESULT, install_peer, run_side
 from sides import read_status_bytes
 
 BUILD = ROOT / "build/peers"
@@ -35,33 +35,10 @@ SIDES = ("ours", "lm-eval")
 WINDOW = 512
 BATCH_SIZE = 8
 PIECES = 60
-SIDE_LIMIT_S = 900
-INSTALL_LIMIT_S = 120
 HARNESS = {
     "lm-eval==0.4.13": "5daaa1973bf874005f64f28d3834b875f6886f0d6475878e6a6c821994a5286a",
     "zstandard==0.25.0": "9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072",
 }
-
-
-def install_harness(folder: Path) -> Path:
-    """Install the harness and what it imports beside the environment, once.
-
-    Raises:
-        SystemExit: it can't be had.
-    """
-    target = folder / "lm-eval"
-    if not target.is_dir():
-        wanted, part = folder / "lm-eval.txt", folder / "lm-eval.part"
-        folder.mkdir(parents=True, exist_ok=True)
-        wanted.write_text("".join(f"{name} --hash=sha256:{digest}\n" for name, digest in HARNESS.items()))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(
-            [*pip, "--target", str(part), "-r", str(wanted)], capture_output=True, text=True, timeout=INSTALL_LIMIT_S
-        )
-        if done.returncode:
-            raise SystemExit(f"error: lm-eval can't be installed into {part}: {done.stderr.strip()}")
-        part.rename(target)
-    return target
 
 
 def cut_pieces(count: int, *, size_bytes: int = 1_500) -> list[str]:
@@ -112,29 +89,15 @@ def _describe(began_s: float, before: int, nats: Sequence[float], tokens: int) -
     return {"seconds": seconds, "peak_bytes": peak, "before_bytes": before, "nats": list(nats), "tokens": tokens}
 
 
-def run_side(side: str, *, base: Path, pieces: Sequence[str], harness: Path, out: Path) -> dict[str, Any]:
+def run_one(side: str, *, base: Path, pieces: Sequence[str], harness: Path, out: Path) -> dict[str, Any]:
     """Measure one side in a process of its own.
 
     Raises:
         SystemExit: it failed or took too long; its output is beside the result.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    job = {"side": side, "base": str(base), "pieces": list(pieces), "out": str(out / "result.json")}
-    path = [str(harness)] * (side == "lm-eval") + [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    set_here = {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    log = out / "output.txt"
-    with log.open("w", encoding="utf-8") as output:
-        try:
-            done = subprocess.run(
-                [sys.executable, __file__, "--job", json.dumps(job)],
-                env=os.environ | set_here, stdout=output, stderr=output, timeout=SIDE_LIMIT_S,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise SystemExit(f"error: {side} took more than {SIDE_LIMIT_S} seconds; see {log}") from error
-    if done.returncode:
-        raise SystemExit(f"error: {side} ended with exit code {done.returncode}; {log} says why")
-    result: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    return result | {"side": side}
+    job = {"side": side, "base": str(base), "pieces": list(pieces)}
+    command = [__file__, "--job", json.dumps(job)]
+    return run_side(side, command, out=out, peer=harness if side == "lm-eval" else None) | {"side": side}
 
 
 def measure(*, base: Path, pieces: Sequence[str], pairs: int, harness: Path, folder: Path) -> list[dict[str, Any]]:
@@ -144,7 +107,7 @@ def measure(*, base: Path, pieces: Sequence[str], pairs: int, harness: Path, fol
         for side in SIDES if pair % 2 == 0 else SIDES[::-1]:
             print(f"pair {pair + 1} of {pairs}: {side}", file=sys.stderr)
             results.append(
-                run_side(side, base=base, pieces=pieces, harness=harness, out=folder / f"perplexity/{pair}-{side}")
+                run_one(side, base=base, pieces=pieces, harness=harness, out=folder / f"perplexity/{pair}-{side}")
             )
     return results
 
@@ -207,7 +170,7 @@ def main() -> None:
     if options.job:
         job = json.loads(options.job)
         score = score_with_ours if job["side"] == "ours" else score_with_harness
-        Path(job["out"]).write_text(json.dumps(score(Path(job["base"]), job["pieces"])), encoding="utf-8")
+        Path(RESULT).write_text(json.dumps(score(Path(job["base"]), job["pieces"])), encoding="utf-8")
         return
     materials = build_materials(
         BUILD / "materials",
@@ -217,7 +180,7 @@ def main() -> None:
         base=materials / "base",
         pieces=cut_pieces(PIECES),
         pairs=options.pairs,
-        harness=install_harness(BUILD),
+        harness=install_peer(BUILD, HARNESS),
         folder=BUILD / "runs",
     )
     line = summarise(results)

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from processes import RESULT
+
 from ghostpen.data.samples import IGNORED_LABEL, render_text_windows
 from ghostpen.data.sections import Section, load_sections
 
 TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
 TARGET_PARAMETERS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)

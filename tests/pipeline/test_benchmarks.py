@@ -107,7 +107,7 @@ def test_our_side_of_the_perplexity_benchmark_measures_what_transformers_loses(t
         import perplexity
 
     pieces = perplexity.cut_pieces(3, size_bytes=400)
-    ours = perplexity.run_side("ours", base=base, pieces=pieces, harness=tmp_path, out=tmp_path / "ours")
+    ours = perplexity.run_one("ours", base=base, pieces=pieces, harness=tmp_path, out=tmp_path / "ours")
     tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base).eval()
     start = tokenizer.bos_token_id  # as the harness puts it in front
     theirs = []
