@@ -43,10 +43,17 @@ BUCKET = "rehearsal"
 RUN_ID = "rehearsal"
 SHORT = (
     "train.max_steps=4", "train.batch_size=4", "train.eval_every=2", "train.checkpoint_every=2",
-    "eval.max_val_bytes=4000", "tracking.tracker=none",
+    "eval.max_val_bytes=4000", "eval.continuations=4", "eval.topics=2", "eval.written_words=20",
+    "eval.extraction_windows=4", "tracking.tracker=none",
 )  # fmt: skip
 # What comes back from S3.
-RESULTS = ("adapter/adapter_model.safetensors", "control/adapter/adapter_model.safetensors", "report.json", "log.txt")
+RESULTS = (
+    "adapter/adapter_model.safetensors",
+    "control/adapter/adapter_model.safetensors",
+    "report.json",
+    "report.html",
+    "log.txt",
+)
 # In the image, as its user.
 LOOK_INSIDE = """
 import os, pathlib, sys
