@@ -10,9 +10,14 @@ test: setup    ## run the tests
 	@scripts/test
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
-bench: setup    ## measure speed, memory and perplexity beside named peers, in minutes; appends to benchmarks/results
-	@.venv/bin/python benchmarks/peers.py
+bench: setup    ## measure everything beside named peers, in half an hour; appends to benchmarks/results
+	@.venv/bin/python benchmarks/idle.py
+	@.venv/bin/python benchmarks/startup.py
+	@.venv/bin/python benchmarks/storage.py
+	@.venv/bin/python benchmarks/copying.py
+	@.venv/bin/python benchmarks/prepare.py
 	@.venv/bin/python benchmarks/perplexity.py
+	@.venv/bin/python benchmarks/peers.py
 rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
 	@scripts/rehearse-image
 rehearse-deploy: setup    ## deploy that image to a simulated account, its containers podman's; root, after rehearse-image
