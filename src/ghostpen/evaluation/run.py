@@ -88,11 +88,10 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
             protocol=protocol,
             console=console,
         )
-        write_page(report, folder, texts=texts)
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
-        if not (folder / PAGE).is_file():  # a test of an older version, or one that was killed just before
-            write_page(report, folder, texts=texts)
+        (folder / PART).unlink(missing_ok=True)  # of a test that was killed when its report was written
+    write_views(report, folder, texts=texts)
     for table in render_tables(report):  # the verdict is below the first
         console.print(table)
     check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
@@ -166,30 +165,40 @@ def measure_run(
 
 
 def save_results(report: Report, written: Sequence[Written], *, folder: Path) -> None:
-    """Write what a test leaves in a run's folder; where nothing was written, no older texts stay there."""
+    """Write what a test measured into a run's folder; where nothing was written, no older texts stay there.
+
+    What an older test left goes first and the report comes last: whenever this is broken off, no report stands beside
+    texts, a picture or a page of another test.
+    """
+    for name in (REPORT, PICTURE, PAGE):
+        (folder / name).unlink(missing_ok=True)
     if written:
         write_written(written, folder / WRITTEN)
     else:
         (folder / WRITTEN).unlink(missing_ok=True)
     write_report(report, folder / REPORT)
-    write_specificity_picture(
-        report,
-        folder / PICTURE,
-        metrics=read_metrics(folder / METRICS),
-        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-    )
 
 
-def write_page(report: Report, folder: Path, *, texts: Texts) -> None:
-    """Write report.html into a run's folder, from what is there."""
-    write_html(
-        report,
-        folder / PAGE,
-        metrics=read_metrics(folder / METRICS),
-        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-        written=read_written(folder / WRITTEN),
-        training=texts.training,
-    )
+def write_views(report: Report, folder: Path, *, texts: Texts) -> None:
+    """Write specificity.png and report.html from what is in a run's folder, where they are not there yet.
+
+    They are missing after a measuring, and where the test that measured was killed before it had drawn them.
+    """
+    missing = [name for name in (PICTURE, PAGE) if not (folder / name).is_file()]
+    if not missing:
+        return
+    metrics, control_metrics = read_metrics(folder / METRICS), read_metrics(folder / CONTROL_FOLDER / METRICS)
+    if PICTURE in missing:
+        write_specificity_picture(report, folder / PICTURE, metrics=metrics, control_metrics=control_metrics)
+    if PAGE in missing:
+        write_html(
+            report,
+            folder / PAGE,
+            metrics=metrics,
+            control_metrics=control_metrics,
+            written=read_written(folder / WRITTEN),
+            training=texts.training,
+        )
 
 
 def render_tables(report: Report) -> Iterator[Table]:
