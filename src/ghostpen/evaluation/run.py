@@ -67,16 +67,14 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     manifests = {label: _read_finished(path, label) for label, path in adapters.items()}
     check_comparable(manifests, data.data_sha256)
     tasks = plan_tasks(texts.test, settings=config.eval)
-    protocol: Protocol = {
-        "window": config.eval.window,
-        "stride": config.eval.stride,
-        "training_seed": config.train.seed,
-        "data_sha256": data.data_sha256,
-        "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
-        "base": identify_base(manifests["author"]["base_model"]),
-        "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
-        "generation": build_generation_protocol(tasks, config.eval),
-    }
+    protocol = build_protocol(
+        config,
+        tasks=tasks,
+        data_sha256=data.data_sha256,
+        contrast_sha256=load_manifest(config.contrast_dir).data_sha256,
+        adapters_sha256={label: hash_adapter(path / "adapter") for label, path in adapters.items()},
+        base=identify_base(manifests["author"]["base_model"]),
+    )
     report = read_report(folder / REPORT)
     if report is None or report["protocol"] != protocol or bool(tasks) != (folder / WRITTEN).exists():
         report = measure_run(
@@ -268,6 +266,30 @@ def read_report(path: Path) -> Report | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) and report.get("format_version") == FORMAT_VERSION else None
+
+
+def build_protocol(
+    config: RunConfig,
+    *,
+    tasks: Sequence[Task],
+    data_sha256: str,
+    contrast_sha256: str,
+    adapters_sha256: dict[str, str],
+    base: dict[str, str | None],
+) -> Protocol:
+    """Name what decides what a test measures, down to the number format that the models are loaded in."""
+    return {
+        "window": config.eval.window,
+        "stride": config.eval.stride,
+        "training_seed": config.train.seed,
+        "data_sha256": data_sha256,
+        "adapters_sha256": adapters_sha256,
+        "base": base,
+        "precision": config.model.precision,
+        "load_in_4bit": config.model.load_in_4bit,
+        "contrast_sha256": contrast_sha256,
+        "generation": build_generation_protocol(tasks, config.eval),
+    }
 
 
 def build_generation_protocol(tasks: Sequence[Task], settings: EvalConfig) -> GenerationProtocol:

@@ -47,7 +47,18 @@ def report() -> Report:
             "data_sha256": "0" * 64,
             "adapters_sha256": {},
             "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
+            "precision": "bfloat16",
+            "load_in_4bit": True,
+            "contrast_sha256": "2" * 64,
+            "generation": {
+                "tasks": 14,
+                "tasks_sha256": "3" * 64,
+                "top_p": 0.95,
+                "min_p": 0.05,
+                "extraction_windows": 500,
+            },
         },
+        tokenizer_sha256="4" * 64,
         resamples=100,
         seed=3,
     )

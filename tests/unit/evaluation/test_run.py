@@ -1,15 +1,17 @@
-"""What a test leaves in a run's folder, also where it is broken off while it writes that."""
+"""What decides that a test measures anew, and what it leaves in a run's folder, also where it is broken off there."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pictures import CONTROL, METRICS
 from tests.reports import TRAINING, build_written
 
-from ghostpen.evaluation.report_shape import Report
-from ghostpen.evaluation.run import save_results, write_views
+from ghostpen.config import DataConfig, ModelConfig, RunConfig
+from ghostpen.evaluation.report_shape import Protocol, Report
+from ghostpen.evaluation.run import build_protocol, save_results, write_views
 from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.written import read_written
 
@@ -61,3 +63,20 @@ def test_views_that_are_missing_are_drawn_the_same(folder: Path, report: Report,
         (folder / name).unlink()
     write_views(report, folder, texts=TEXTS)
     assert {name: (folder / name).read_bytes() for name in VIEWS} == drawn
+
+
+def build_plain_protocol(**model: Any) -> Protocol:
+    config = RunConfig(name="a", data=DataConfig.model_validate({"dir": "d"}), model=ModelConfig(name="m", **model))
+    hashes = {"data_sha256": "d", "contrast_sha256": "c", "adapters_sha256": {"author": "a"}}
+    return build_protocol(config, tasks=[], base={"name": "m"}, **hashes)
+
+
+def test_protocol_holds_the_number_format_of_the_test_s_own_settings() -> None:
+    plain = build_plain_protocol()
+    assert (plain["precision"], plain["load_in_4bit"]) == ("bfloat16", False)
+    assert build_plain_protocol(precision="float32") == {**plain, "precision": "float32"}
+    assert build_plain_protocol(load_in_4bit=True) == {**plain, "load_in_4bit": True}
+
+
+def test_protocol_is_the_same_wherever_the_models_are_loaded() -> None:
+    assert build_plain_protocol(require_gpu=False, gradient_checkpointing="off") == build_plain_protocol()

@@ -125,6 +125,8 @@ def test_provenance_has_seeds_windows_tokenizer_hashes_and_versions(render: Call
     for found in (
         "training seed 7", "window 256 tokens", "stride 128 tokens", "100 draws, seed 3", "0" * 64, "a" * 64,
         "c" * 64, "base model and tokenizer embedded:tiny", "f" * 64, "torch 2.14.1", "seed 5, temperature 0.8",
+        "number format bfloat16, weights in 4 bits", f"other authors’ data, sha256 {'2' * 64}", "3" * 64,
+        f"tokenizer, sha256 {'4' * 64}",
     ):  # fmt: skip
         assert found in part
 
