@@ -31,26 +31,30 @@ Place = tuple[str, str, int]  # model, what, which batch
 
 
 class PartFile:
-    """Keep results by place, a line of JSON each; a line that was broken off is as if it had not been written."""
+    """Keep results by place, a line of JSON each; from the first broken line on, nothing has been written."""
 
     def __init__(self, path: Path, *, key: str) -> None:
         """Read the file, if there is one of this key; else begin anew."""
         self._path = path
         self._found: dict[Place, Any] = {}
-        head = json.dumps({"key": key}) + "\n"
+        head = json.dumps({"key": key}).encode() + b"\n"
         try:
-            content = path.read_text(encoding="utf-8", errors="replace")
+            content = path.read_bytes()
         except FileNotFoundError:
-            content = ""
+            content = b""
         if not content.startswith(head):
-            path.write_text(head, encoding="utf-8")
+            path.write_bytes(head)
             return
-        whole = content[: content.rfind("\n") + 1]
-        for line in whole.split("\n")[1:-1]:
-            row = json.loads(line)
-            self._found[row["model"], row["what"], row["batch"]] = row["result"]
-        if whole != content:
-            path.write_text(whole, encoding="utf-8")
+        size_bytes = len(head)
+        for line in content[len(head) :].splitlines(keepends=True):
+            found = _read_line(line)
+            if found is None:
+                break
+            self._found |= found
+            size_bytes += len(line)
+        if size_bytes < len(content):
+            with path.open("r+b") as file:  # whatever happens here, the whole lines stay
+                file.truncate(size_bytes)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -72,6 +76,17 @@ class PartFile:
     def remove(self) -> None:
         """Delete the file: what was in it is elsewhere."""
         self._path.unlink(missing_ok=True)
+
+
+def _read_line(line: bytes) -> dict[Place, Any] | None:
+    """Read a line of a part file; None where it was broken off, or is none of ours."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+        return {(row["model"], row["what"], row["batch"]): row["result"]}
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 @dataclass(frozen=True)
