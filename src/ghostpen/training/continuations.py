@@ -1,6 +1,6 @@
 """Held-out passages that the model continues, for eyes: before, after and at every evaluation.
 
-Writing them changes nothing of the training: `continue_text` leaves the state of the random numbers alone, and the
+Writing them changes nothing of the training: `generate_text` leaves the state of the random numbers alone, and the
 model is put back into its mood for training.
 """
 
@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from ghostpen.data.sections import Section
 from ghostpen.files import write_text_atomically
-from ghostpen.model.generation import continue_text, cut_words
+from ghostpen.model.generation import cut_words, encode_beginning, generate_text
 from ghostpen.training.recorder import SampleRow
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def write_continuations(
     rows = []
     for section in sections[::stride][:count]:
         beginning = cut_words(section.text, BEGINNING_WORDS)
-        written = continue_text(
+        written = generate_text(
             loaded.model,
             loaded.tokenizer,
-            beginning,
+            encode_beginning(loaded.tokenizer, beginning),
             max_words=words,
             temperature=TEMPERATURE,
             top_p=TOP_P,
