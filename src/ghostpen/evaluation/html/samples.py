@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ghostpen.evaluation.html.game import cut_to_words
 from ghostpen.evaluation.written import Written
+from ghostpen.training.samples_file import read_continuations
 
 MOST_SHOWN = 6
 MOST_WORDS = 160
@@ -61,15 +62,7 @@ def choose_comparisons(written: Sequence[Written], *, hidden: Sequence[Written] 
 
 def read_comparisons(folder: Path) -> list[Comparison]:
     """Read the samples that a training wrote before and after; none where there are none that can be read."""
-    from ghostpen.training.continuations import parse_continuations
-
-    found = {}
-    for name in ("before", "after"):
-        try:
-            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError):
-            text = ""
-        found[name] = dict(parse_continuations(text))
+    found = {name: dict(read_continuations(folder / f"{name}.txt")) for name in ("before", "after")}
     return [
         Comparison(f"Passage {number}", prompt, found["before"].get(prompt), found["after"].get(prompt), None)
         for number, prompt in enumerate(dict.fromkeys([*found["before"], *found["after"]]), start=1)

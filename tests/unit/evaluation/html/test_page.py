@@ -15,8 +15,8 @@ from tests.reports import HOSTILE, MANIFEST, REFUSAL, TRAINING, build_written
 from ghostpen.evaluation.html.page import render_html, write_html
 from ghostpen.evaluation.report_shape import Finding, Report
 from ghostpen.evaluation.written import Written
-from ghostpen.training.continuations import render_continuations
 from ghostpen.training.recorder import SampleRow
+from ghostpen.training.samples_file import render_continuations
 
 VOID = {"meta", "link", "input", "br", "img"}
 
