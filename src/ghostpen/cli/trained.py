@@ -130,16 +130,24 @@ def write(
         markup=False,
         soft_wrap=True,
     )
-    write_at_prompt(wish, writer, config=run_config, ask=_ask, warn=warn)
+    write_at_prompt(wish, writer, config=run_config, ask=ask_line, warn=warn)
 
 
-def _ask() -> str:
-    """Ask for a line; what ends the conversation ends the line, too."""
+def ask_line() -> str:
+    """Ask for a line; what ends the conversation ends the line, too.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
     try:
-        return input("> ")
+        line = input("> ")
+        line.encode()  # in a POSIX locale other bytes come as surrogates
+    except UnicodeError as error:
+        raise DataError("the line is not UTF-8; set the terminal to UTF-8") from error
     except (EOFError, KeyboardInterrupt):
         typer.echo()
         raise
+    return line
 
 
 def _find_run(config: Path | None, run: Path | None) -> "tuple[RunConfig, Path]":
