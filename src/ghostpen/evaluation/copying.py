@@ -190,16 +190,18 @@ def compute_extraction(windows: Sequence[Window], continuations: Sequence[Sequen
     return hits / len(windows)
 
 
+def find_own(words: Sequence[str], *, prompt: str) -> list[range]:
+    """Find the runs of a sample's words that it does not have from its prompt, by place."""
+    [spans] = find_shared_spans([words], [read_words(prompt)])
+    own = ~spans.find_covered(PROMPT_WORDS)
+    runs = [list(group) for is_own, group in itertools.groupby(range(len(words)), key=own.__getitem__) if is_own]
+    return [range(run[0], run[-1] + 1) for run in runs]
+
+
 def _trim_prompt(sample: Sample) -> list[list[str]]:
     """Return the words of a sample, without those that it has from its prompt; where some are left out, it is cut."""
     words = read_words(sample.text)
-    [spans] = find_shared_spans([words], [read_words(sample.prompt)])
-    own = ~spans.find_covered(PROMPT_WORDS)
-    return [
-        [words[place] for place in group]
-        for is_own, group in itertools.groupby(range(len(words)), key=own.__getitem__)
-        if is_own
-    ]
+    return [words[run.start : run.stop] for run in find_own(words, prompt=sample.prompt)]
 
 
 def _compute(samples: Sequence[Sequence[list[str]]], sources: Sequence[Section]) -> Copying:
