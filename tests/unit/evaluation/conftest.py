@@ -58,6 +58,7 @@ def report() -> Report:
                 "extraction_windows": 500,
             },
         },
+        prompt={"passages": 3, "tokens": 120},
         tokenizer_sha256="4" * 64,
         resamples=100,
         seed=3,

@@ -101,7 +101,7 @@ def build_specificity(report: Report) -> list[Figure]:
     return [
         Figure(
             "Saved against the base model",
-            "Bits per byte of unseen text. Prompted: the base with passages by the author before it. "
+            f"Bits per byte of unseen text. {_explain_prompted(report)}"
             "Whatever both adapters save is learning prose.",
             render_bars("saved", groups, title="Bits per byte saved against the base model"),
             _tabulate_models(texts),
@@ -117,6 +117,13 @@ def build_specificity(report: Report) -> list[Figure]:
             ),
         ),
     ]
+
+
+def _explain_prompted(report: Report) -> str:
+    if (prompt := report["prompt"]) is None:
+        return ""
+    passages = "a passage" if prompt["passages"] == 1 else f"{prompt['passages']} passages"
+    return f"Prompted: the base with {passages} by the author before it. "
 
 
 def build_parts(report: Report) -> list[Figure]:

@@ -119,6 +119,21 @@ def test_page_carries_the_verdict_and_the_numbers(render: Callable[..., str], fu
     assert "28.0 adapter" in read_part(html, "curves") and "31.0 control" in read_part(html, "curves")
 
 
+@pytest.mark.parametrize(
+    ("passages", "expected"),
+    [(3, "Prompted: the base with 3 passages by the author before it."), (1, "with a passage by"), (None, None)],
+)
+def test_prompted_base_is_explained_where_there_is_one(
+    full_report: Report, passages: int | None, expected: str | None
+) -> None:
+    full_report["prompt"] = {"passages": passages, "tokens": 120} if passages else None
+    if passages is None:
+        for text in (full_report["author_test"], full_report["others_test"]):
+            del text["models"]["prompted"]
+    part = read_part(render_html(full_report), "specificity")
+    assert expected in part if expected else "rompted" not in part
+
+
 def test_provenance_has_seeds_windows_tokenizer_hashes_and_versions(render: Callable[..., str]) -> None:
     part = read_part(render(), "provenance")
 
