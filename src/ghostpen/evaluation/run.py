@@ -89,7 +89,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
         (folder / PART).unlink(missing_ok=True)  # of a test that was killed when its report was written
-    write_views(report, folder, texts=texts)
+    write_views(report, folder, texts=texts, manifest=manifests["author"])
     for table in render_tables(report):  # the verdict is below the first
         console.print(table)
     check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
@@ -177,7 +177,7 @@ def save_results(report: Report, written: Sequence[Written], *, folder: Path) ->
     write_report(report, folder / REPORT)
 
 
-def write_views(report: Report, folder: Path, *, texts: Texts) -> None:
+def write_views(report: Report, folder: Path, *, texts: Texts, manifest: dict[str, Any]) -> None:
     """Write specificity.png and report.html from what is in a run's folder, where they are not there yet.
 
     They are missing after a measuring, and where the test that measured was killed before it had drawn them.
@@ -196,6 +196,7 @@ def write_views(report: Report, folder: Path, *, texts: Texts) -> None:
             control_metrics=control_metrics,
             written=read_written(folder / WRITTEN),
             training=texts.training,
+            manifest=manifest,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.pictures import CONTROL, METRICS
-from tests.reports import TRAINING, build_written
+from tests.reports import MANIFEST, TRAINING, build_written
 
 from ghostpen.config import DataConfig, ModelConfig, RunConfig
 from ghostpen.evaluation.report_shape import Protocol, Report
@@ -26,7 +26,7 @@ def folder(report: Report, tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     save_results(report, build_written(), folder=tmp_path)
-    write_views(report, tmp_path, texts=TEXTS)
+    write_views(report, tmp_path, texts=TEXTS, manifest=MANIFEST)
     return tmp_path
 
 
@@ -34,7 +34,8 @@ def test_saved_results_are_all_there(folder: Path, report: Report) -> None:
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == report
     assert read_written(folder / "written.jsonl") == build_written()
     assert (folder / "specificity.png").read_bytes().startswith(b"\x89PNG")
-    assert report["verdict"] in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert report["verdict"] in page and MANIFEST["run_id"] in page
 
 
 @pytest.mark.parametrize("blocked", [".written.jsonl.part", ".report.json.part"])
@@ -52,7 +53,7 @@ def test_saving_that_is_broken_off_leaves_no_report_beside_other_texts(
 def test_views_that_are_there_are_left_alone(folder: Path, report: Report) -> None:
     drawn = {name: (folder / name).read_bytes() for name in VIEWS}
     (folder / "metrics.jsonl").unlink()  # nothing is read where nothing is missing
-    write_views(report, folder, texts=TEXTS)
+    write_views(report, folder, texts=TEXTS, manifest=MANIFEST)
     assert {name: (folder / name).read_bytes() for name in VIEWS} == drawn
 
 
@@ -61,7 +62,7 @@ def test_views_that_are_missing_are_drawn_the_same(folder: Path, report: Report,
     drawn = {name: (folder / name).read_bytes() for name in VIEWS}
     for name in lost:
         (folder / name).unlink()
-    write_views(report, folder, texts=TEXTS)
+    write_views(report, folder, texts=TEXTS, manifest=MANIFEST)
     assert {name: (folder / name).read_bytes() for name in VIEWS} == drawn
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -259,21 +258,26 @@ def test_page_of_a_bare_report_says_what_is_missing(report: Report) -> None:
     assert {link for link in links if f'id="{link}"' not in html} == set()
 
 
-def test_write_html_reads_the_run_s_manifest_and_training_samples(report: Report, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST), encoding="utf-8")
+def test_write_html_reads_the_training_s_samples(report: Report, tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     for when, text in (("before", " wild words."), ("after", " tame words.")):
         rows = [SampleRow(when, 0, "emma, section 1", "It was late when", text)]
         (tmp_path / f"samples/{when}.txt").write_text(render_continuations(rows), encoding="utf-8")
 
     write_html(
-        report, tmp_path / "report.html", metrics=METRICS, control_metrics=CONTROL, written=[], training=TRAINING
+        report,
+        tmp_path / "report.html",
+        metrics=METRICS,
+        control_metrics=CONTROL,
+        written=[],
+        training=TRAINING,
+        manifest=MANIFEST,
     )
 
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Before: base model wild words. After: adapter tame words." in read_part(html, "samples")
     assert "run id mine-1" in read_part(html, "provenance")
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "samples", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"samples", "report.html"}
 
 
 def test_write_html_into_an_empty_folder_is_a_page(report: Report, tmp_path: Path) -> None:
