@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from ghostpen.evaluation.html.game import cut_to_words
+from ghostpen.evaluation.pieces import cut_text
+from ghostpen.evaluation.prompts import spread
 from ghostpen.evaluation.written import Written
 from ghostpen.training.samples_file import read_continuations
 
@@ -15,8 +15,6 @@ LABEL_WORDS = 7
 MOST_ASKED = 12  # of which some may be too short to be asked about
 
 Place = tuple[str, str, str | None, int | None]
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,12 @@ def read_comparisons(folder: Path) -> list[Comparison]:
     ]
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Choose at most so many items, at equal distances, the first among them."""
-    if most >= len(items):
-        return list(items)
-    return [items[place * len(items) // most] for place in range(most)]
-
-
 def _find_place(text: Written) -> Place:
     return (text.kind, text.prompt, text.document, text.section)
 
 
 def _shorten(text: str, words: int = MOST_WORDS) -> str:
-    short = cut_to_words(text, words)
+    short = cut_text(text, words=words)
     return short if len(short.split()) == len(text.split()) else f"{short} \N{HORIZONTAL ELLIPSIS}"
 
 
