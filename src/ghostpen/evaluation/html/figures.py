@@ -17,15 +17,9 @@ from ghostpen.evaluation.html.charts import (
 )
 from ghostpen.evaluation.html.svg import render_signed
 from ghostpen.evaluation.report_shape import IntervalJson, Report, TextReport
-from ghostpen.evaluation.specificity import ModelLabel
+from ghostpen.evaluation.specificity import ModelLabel, name_model
 from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexity
 
-MODELS: dict[str, str] = {
-    "base": "base model",
-    "prompted": "prompted",
-    "control": "control",
-    "author": "adapter",
-}
 SAVERS: tuple[ModelLabel, ...] = ("prompted", "control", "author")
 MOST_PARTS = 12
 
@@ -48,11 +42,6 @@ class Figure:
     chart: Markup | None = None
     numbers: Numbers | None = None
     refusal: str | None = None
-
-
-def name_model(label: str) -> str:
-    """Name a model for people."""
-    return MODELS.get(label, label)
 
 
 def build_curves(
@@ -238,7 +227,7 @@ def _tabulate_curves(curves: Mapping[str, Sequence[Point]], title: str) -> Numbe
 
     return Numbers(
         f"Perplexity by step. {title}",
-        ("step", *("adapter" if label == "author" else label for label in curves)),
+        ("step", *(name_model(label, brief=True) for label in curves)),
         tuple((f"{step:,.0f}", *(render(label, step) for label in curves)) for step in steps),
     )
 

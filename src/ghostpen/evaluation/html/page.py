@@ -32,6 +32,7 @@ from ghostpen.evaluation.html.samples import Comparison, choose_comparisons, cho
 from ghostpen.evaluation.html.style import build_cards, build_map, render_marks
 from ghostpen.evaluation.html.words import render_perplexity_sentence, render_state
 from ghostpen.evaluation.report_shape import Report
+from ghostpen.evaluation.specificity import name_model
 from ghostpen.evaluation.written import Written
 from ghostpen.files import write_text_atomically
 from ghostpen.training.curve import MetricsRow
@@ -138,6 +139,7 @@ def _load_template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["name_model"] = name_model
     environment.filters["percent"] = render_percent
     return environment.get_template("page.html.j2")
 
