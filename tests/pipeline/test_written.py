@@ -99,6 +99,9 @@ def test_test_that_is_killed_goes_on_to_the_same_texts(tested_run: Run, commands
     commands.kill()
     assert commands.wait().exit_code != 0
     kept = part.read_bytes()
+    rows = [json.loads(line) for line in kept[: kept.rfind(b"\n")].splitlines()[1:]]
+    texts = [text for row in rows if row["what"] == "texts" for text in row["result"]]
+    assert texts and all([type(value) for value in text] == [str, bool] for text in texts)  # no prompt a second time
     assert not (folder / "written.jsonl").exists()
     done = commands.succeed(*command)
     assert re.match(rf"goes on: {kept.count(10) - 1} of 26 batches of texts were written\n", done.stdout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +135,7 @@ def write_all(
                 _, what, batch = place
                 chosen = slice(batch * size, (batch + 1) * size)
                 if what == "texts":
-                    result: Any = _write_texts(current, label, [tasks[n] for n in order[chosen]], settings=settings)
+                    result: Any = _write_texts(current, [tasks[n] for n in order[chosen]], settings=settings)
                 else:
                     result = _recite(current, windows[chosen])
                 part.add(place, result)
@@ -147,7 +147,7 @@ def write_all(
     written: list[Written] = []
     for label in MODEL_LABELS:
         texts = dict(zip(order, collect(label, "texts"), strict=True))
-        written += [Written(**texts[number]) for number in range(len(tasks))]
+        written += [_build_written(label, task, *texts[number]) for number, task in enumerate(tasks)]
     return Writings(written, {label: collect(label, "windows") for label in EXTRACTED})
 
 
@@ -156,9 +156,8 @@ def count_batches(items: int, size: int) -> int:
     return -(-items // size)
 
 
-def _write_texts(
-    current: LoadedModel, label: ModelLabel, tasks: Sequence[Task], *, settings: EvalConfig
-) -> list[dict[str, Any]]:
+def _write_texts(current: LoadedModel, tasks: Sequence[Task], *, settings: EvalConfig) -> list[tuple[str, bool]]:
+    """Write a batch: of each text what was written, and whether the model ended it. All else is the task's."""
     from ghostpen.model.generation import Beginning, encode_beginning, generate_texts
 
     beginnings = [
@@ -166,23 +165,22 @@ def _write_texts(
         for task in tasks
     ]
     texts = generate_texts(current.model, current.tokenizer, beginnings, top_p=settings.top_p, min_p=settings.min_p)
-    return [
-        asdict(
-            Written(
-                model=label,
-                kind=task.kind,
-                prompt=task.prompt,
-                text=text.text,
-                real=task.real,
-                document=task.document,
-                section=task.section,
-                seed=task.seed,
-                temperature=task.temperature,
-                ended=text.ended,
-            )
-        )
-        for task, text in zip(tasks, texts, strict=True)
-    ]
+    return [(text.text, text.ended) for text in texts]
+
+
+def _build_written(label: ModelLabel, task: Task, text: str, ended: bool) -> Written:
+    return Written(
+        model=label,
+        kind=task.kind,
+        prompt=task.prompt,
+        text=text,
+        real=task.real,
+        document=task.document,
+        section=task.section,
+        seed=task.seed,
+        temperature=task.temperature,
+        ended=ended,
+    )
 
 
 def _recite(current: LoadedModel, windows: Sequence[Window]) -> list[list[int]]:
