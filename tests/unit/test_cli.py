@@ -190,6 +190,19 @@ except DataError as error:
     assert done.stdout == b"> the line is not UTF-8; set the terminal to UTF-8\n"
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_bars_at_a_terminal_are_left_standing_or_wiped_out(tmp_path: Path, stays: bool) -> None:
+    code = (
+        "from ghostpen.cli.front import show_progress\n"
+        f"with show_progress(in_bytes=False, stays={stays}) as show: show('counting')(2, 2)"
+    )
+    environ = os.environ | {"TERM": "xterm"}
+    with Terminal([sys.executable, "-c", code], folder=tmp_path, environ=environ) as terminal:
+        assert terminal.wait() == 0, terminal.text
+    assert "counting" in terminal.text and "100%" in terminal.text
+    assert terminal.text.endswith("\x1b[1A\x1b[2K") is not stays  # up a line, which is wiped out
+
+
 def test_bug_in_a_verb_keeps_its_traceback() -> None:
     bug = FileNotFoundError(errno.ENOENT, "No such file", "/x")
     result = CliRunner().invoke(make_app_that_raises(bug), ["fail"])

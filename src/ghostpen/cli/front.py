@@ -86,8 +86,12 @@ def describe(
 
 
 @contextmanager
-def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progress"]]:
-    """Show a bar on standard error for each title that is asked for, at a terminal only; in bytes or in per cent."""
+def show_progress(*, in_bytes: bool = True, stays: bool = True) -> Iterator[Callable[[str], "Progress"]]:
+    """Show a bar on standard error for each title that is asked for, at a terminal only; in bytes or in per cent.
+
+    Args:
+        stays: the bars are left standing at the end.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -104,7 +108,7 @@ def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progres
     if in_bytes:
         amounts = (DownloadColumn(), TransferSpeedColumn())
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts, TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Bars(*columns, console=console, disable=not console.is_terminal, transient=not stays) as bars:
 
         def show(title: str) -> "Progress":
             task = bars.add_task(title, total=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghostpen.config import EvalConfig, RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
+from ghostpen.data.progress import ShowProgress
 from ghostpen.data.tokens import encode
 from ghostpen.errors import ConfigError
 from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, cut_pieces, list_pieces, measure_contrast
@@ -48,7 +49,7 @@ WRITTEN = "written.jsonl"
 PART = "written.part.jsonl"
 
 
-def test_run(config: RunConfig, *, console: Console) -> Report:
+def test_run(config: RunConfig, *, console: Console, show_progress: ShowProgress) -> Report:
     """Have the three models write, score them on all held-out sections; write report.json and report.html.
 
     What is written goes to written.jsonl, and first, batch by batch, to a file from which a test that was broken
@@ -85,6 +86,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
             author=data.inputs.author,
             protocol=protocol,
             console=console,
+            show_progress=show_progress,
         )
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
@@ -105,6 +107,7 @@ def measure_run(
     author: str,
     protocol: Protocol,
     console: Console,
+    show_progress: ShowProgress,
 ) -> Report:
     """Do what `test_run` does where nothing is done yet; what was written before goes first, because it can go on."""
     folder = config.run_dir
@@ -121,7 +124,14 @@ def measure_run(
         windows = choose_windows(training_ids, count=config.eval.extraction_windows, seed=0)
     part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
     writings = write_all(
-        loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
+        loaded,
+        adapters,
+        tasks=tasks,
+        windows=windows,
+        settings=config.eval,
+        part=part,
+        console=console,
+        show_progress=show_progress,
     )
     readers = SCORED_LABELS if prompt else MODEL_LABELS
     pieces = {AUTHOR_TEXT: cut_pieces(texts.test), OTHERS_TEXT: cut_pieces(texts.others_test)}
@@ -135,7 +145,7 @@ def measure_run(
             **{("control", who): sections for who, sections in list_continuations(writings.written).items()},
         },
         settings=config.eval,
-        console=console,
+        show_progress=show_progress,
         prompt=prompt.ids if prompt else (),
     )
     with console.status("measuring what was written"):

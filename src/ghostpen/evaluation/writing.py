@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ghostpen.data.progress import ShowProgress
 from ghostpen.evaluation.copying import EXTRACTION_TOKENS, Window
-from ghostpen.evaluation.models import show_progress, visit_models
+from ghostpen.evaluation.models import visit_models
 from ghostpen.evaluation.prompts import Task
 from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.evaluation.written import Written
@@ -106,11 +107,13 @@ def write_all(
     settings: EvalConfig,
     part: PartFile,
     console: Console,
+    show_progress: ShowProgress,
 ) -> Writings:
     """Have every model write what `part` doesn't hold yet.
 
     Args:
         loaded: the base model. adapters: the folders of runs. tasks: for all models. windows: for EXTRACTED.
+        show_progress: shows a bar for a title.
     """
     size = settings.writing_batch_size
     # Of like length together: the longest text of a batch decides how long it takes.
@@ -125,7 +128,7 @@ def write_all(
     if len(part):
         console.print(f"goes on: {len(part)} of {sum(map(len, work.values()))} batches of texts were written")
     missing = {label for label, places in work.items() if any(part.get(place) is None for place in places)}
-    with show_progress(console) as show:
+    with show_progress() as show:
         for label, current in visit_models(loaded, adapters, labels=missing):
             on_progress = show(f"{label} writes")
             for number, place in enumerate(work[label]):
