@@ -5,11 +5,13 @@ Owns how a text lies there. The file has no name as long as it can do without: i
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import IO
+
+from ghostpen.errors import DataError
 
 _IN_MEMORY_BYTES = 1024**2  # as much goes to the disk only where there is more
 
@@ -26,18 +28,28 @@ class TextStore:
         self._end = 0
 
     def add(self, text: str) -> "StoredText":
-        """Put a text at the end."""
+        """Put a text at the end.
+
+        Raises:
+            DataError: the disk is full.
+        """
         content = text.encode(errors="surrogatepass")  # JSON can hold halves of characters
         stored = StoredText(self._end, len(content), len(text), self)
-        self._file.seek(self._end)
-        self._file.write(content)
+        with _explain_disk():
+            self._file.seek(self._end)
+            self._file.write(content)
         self._end += len(content)
         return stored
 
     def read(self, start: int, size_bytes: int) -> str:
-        """Return the text that lies there."""
-        self._file.seek(start)
-        return self._file.read(size_bytes).decode(errors="surrogatepass")
+        """Return the text that lies there.
+
+        Raises:
+            DataError: the disk is full, which a write may have left to find out, or can't be read.
+        """
+        with _explain_disk():
+            self._file.seek(start)
+            return self._file.read(size_bytes).decode(errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ class StoredText:
     store: TextStore = field(repr=False, compare=False)
 
     def read(self) -> str:
-        """Return the text."""
+        """Return the text; see `TextStore.read`."""
         return self.store.read(self.start, self.size_bytes)
 
 
@@ -62,5 +74,21 @@ def open_store(beside: Path) -> Iterator[TextStore]:
         beside: what it lies beside, where there is room for it: the temporary folder may be memory.
     """
     folder = next(parent for parent in beside.absolute().parents if parent.is_dir())
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(folder)) as file:
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115  # closed below, quietly
+    try:
         yield TextStore(file)
+    finally:
+        with suppress(OSError):  # on a full disk: what it still holds has nowhere to go, and nobody wants it
+            file.close()
+
+
+@contextmanager
+def _explain_disk() -> Iterator[None]:
+    """Say whose fault it is: who reads sources would take it for theirs."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"the texts can't be put on the disk beside --out ({error.strerror}); free some room, or give another "
+            "--out"
+        ) from error

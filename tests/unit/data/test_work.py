@@ -1,5 +1,8 @@
 """The folder that a prepare works in, and the texts that lie in a store meanwhile."""
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,26 @@ def test_stored_text_is_read_as_it_was_wherever_it_lies(tmp_path: Path, text: st
             assert [one.read() for one in reversed(stored)] == ["after", text, "before"]
             assert stored[1].chars == len(text)
         assert list(tmp_path.iterdir()) == []  # the file has no name
+
+
+def test_prepare_on_a_full_disk_says_so_and_takes_no_text_for_unreadable(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in "abc":  # of which all that is written beside the store is far below the limit
+        (texts / f"{name}.txt").write_text(f"{name} short one.\n", encoding="utf-8")
+    (texts / "long.txt").write_text("many words " * 400_000, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ghostpen", "prepare", "texts", "--author", "A", "--out", "out"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 1024**2, 2 * 1024**2)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the texts can't be put on the disk beside --out (File too large); free some room, or give another "
+        "--out\n",
+    )
+    assert list(tmp_path.iterdir()) == [texts]
