@@ -71,15 +71,26 @@ def open_store(beside: Path) -> Iterator[TextStore]:
     """Open a store for a while; what is too large for memory lies in a file without a name.
 
     Args:
-        beside: what it lies beside, where there is room for it: the temporary folder may be memory.
+        beside: what it lies beside, where there is room for it: the temporary folder may be memory. It serves where
+            nothing can be written, as to data that are prepared and lie read-only.
     """
-    folder = next(parent for parent in beside.absolute().parents if parent.is_dir())
-    file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115  # closed below, quietly
+    folder = _find_folder(beside)
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115  # closed below, quietly
     try:
         yield TextStore(file)
     finally:
         with suppress(OSError):  # on a full disk: what it still holds has nowhere to go, and nobody wants it
             file.close()
+
+
+def _find_folder(beside: Path) -> str | None:
+    """Return the nearest folder that is there; None, the temporary one, where it takes no file."""
+    folder = next(str(parent) for parent in beside.absolute().parents if parent.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
 
 
 @contextmanager

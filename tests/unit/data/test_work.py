@@ -63,6 +63,13 @@ def test_stored_text_is_read_as_it_was_wherever_it_lies(tmp_path: Path, text: st
         assert list(tmp_path.iterdir()) == []  # the file has no name
 
 
+def test_stored_text_beside_what_takes_no_file_lies_in_the_temporary_folder() -> None:
+    with open_store(Path("/proc/none/out")) as store:  # not even root can make a file in /proc
+        texts = ["long " * 400_000, "after"]
+        stored = [store.add(text) for text in texts]
+        assert [one.read() for one in stored] == texts
+
+
 def test_prepare_on_a_full_disk_says_so_and_takes_no_text_for_unreadable(tmp_path: Path) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
