@@ -315,6 +315,17 @@ def test_prepare_review_at_a_terminal_asks_before_it_writes(
     assert ("12,800" in terminal.text) is written  # all words of b, and 4,800 of a
 
 
+def test_prepare_review_that_ctrl_c_leaves_keeps_what_was_cleaned(tmp_path: Path, two_books: list[str]) -> None:
+    environ = os.environ | {"PAGER": "cat", "TERM": "xterm", "COLUMNS": "500"}
+    with Terminal([sys.executable, "-m", "ghostpen", *two_books], folder=tmp_path, environ=environ) as terminal:
+        terminal.expect(r"Write it to out\? \[y/N\]: ")
+        said = terminal.press_until("C", r"interrupted; the same command goes on from (\S+),")
+        assert terminal.wait() == 130, terminal.text
+    (work,) = tmp_path.glob(".out.work-*")
+    assert said[1] == work.name
+    assert list(work.glob("units/*.npz"))
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
