@@ -8,12 +8,14 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ghostpen import __version__
+from ghostpen.data.cleaning_pool import CleaningKilled
 from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter, read_versions
 from ghostpen.data.deduplication import Repeat
 from ghostpen.data.documents import Document, fix_splits, slugify
@@ -164,23 +166,32 @@ class _Job:
 
 
 def _execute(job: _Job) -> PreparedData | None:
-    """Do it in a work folder, which stays if this process is interrupted or killed, or one that cleans is."""
+    """Do it in a work folder."""
     try:
-        with open_work(job.out, _compute_key(job.inputs)) as work:
-            try:
-                return _clean_and_write(job, work)
-            except KeyboardInterrupt as error:
-                raise Interrupted(
-                    f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if "
-                    "you don't go on"
-                ) from error
-            except OSError:
-                work.remove()
-                raise
+        with open_work(job.out, _compute_key(job.inputs)) as work, _end_work(work):
+            return _clean_and_write(job, work)
     except OSError as error:
         raise DataError(
             f"{job.out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
+
+
+@contextmanager
+def _end_work(work: Work) -> Iterator[None]:
+    """Remove a work folder at the end, unless the next run may come to another one and can go on from it."""
+    try:
+        yield
+        work.remove()
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if you "
+            "don't go on"
+        ) from error
+    except (MemoryError, CleaningKilled):
+        raise
+    except BaseException:
+        work.remove()
+        raise
 
 
 def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
@@ -188,22 +199,13 @@ def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
     cleaned = clean_sides(
         job.sides, work.units, unified=unified, counter=job.counter, show_progress=job.show_progress
     )
-    try:
-        plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
-        plan.dropped.update(job.counts.dropped)
-        plan.repaired.update(job.counts.repaired)
-        plan.masked.update(job.counts.masked)
-        manifest = (
-            _write_data(plan, job, work.staged) if job.review is None or job.review(_review(plan, job)) else None
-        )
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # the next run would come to the same end
-        work.remove()
-        raise
-    work.remove()
-    if manifest is None:
+    plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
+    plan.dropped.update(job.counts.dropped)
+    plan.repaired.update(job.counts.repaired)
+    plan.masked.update(job.counts.masked)
+    if job.review is not None and not job.review(_review(plan, job)):
         return None
+    manifest = _write_data(plan, job, work.staged)
     return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
 
 

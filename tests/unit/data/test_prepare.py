@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import random
@@ -6,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from ghostpen.data.cleaning_pool import CleaningKilled
 from ghostpen.data.manifest import list_prepared_files, load_manifest
 from ghostpen.data.prepare import prepare_data
+from ghostpen.data.progress import Progress, ignore_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
@@ -268,6 +272,35 @@ def test_prepare_that_comes_to_another_end_at_a_question_leaves_no_private_text(
         prepare_data([novels], author="A", out=tmp_path / "out", review=fail)
     assert prepare_data([novels], author="A", out=tmp_path / "out", review=lambda _: False) is None
     assert {path.name for path in tmp_path.iterdir()} == {"novels"}
+
+
+@pytest.mark.parametrize("title", ["cleaning", "comparing", "writing train"])
+@pytest.mark.parametrize(
+    ("error", "raised", "stays"),
+    [
+        (KeyboardInterrupt(), Interrupted, True),
+        (MemoryError(), MemoryError, True),  # another time there may be more
+        (CleaningKilled("killed"), CleaningKilled, True),
+        (RuntimeError("a mistake of ours"), RuntimeError, False),
+        (DataError("unfit"), DataError, False),
+        (OSError(errno.ENOSPC, "No space left"), DataError, False),
+    ],
+)
+def test_prepare_keeps_cleaned_texts_after_an_error_that_the_next_run_need_not_meet_and_after_no_other(
+    novels: Path, tmp_path: Path, title: str, error: BaseException, raised: type[BaseException], stays: bool
+) -> None:
+    @contextmanager
+    def show_progress() -> Iterator[Callable[[str], Progress]]:
+        yield lambda shown: fail if shown == title else ignore_progress
+
+    def fail(_done: int, _total: int) -> None:
+        raise error
+
+    with pytest.raises(raised):
+        prepare_data([novels], author="A", out=tmp_path / "out", show_progress=show_progress)
+    assert len(list(tmp_path.glob(".out.work-*/units/*.npz"))) == stays
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".out.work-")} == {"novels"}
+    assert len(list(tmp_path.iterdir())) == 1 + stays
 
 
 def test_prepare_that_is_there_already_removes_what_a_killed_run_left_beside_it(novels: Path, tmp_path: Path) -> None:
