@@ -299,6 +299,22 @@ def test_prepare_review_without_a_terminal_prints_the_diff_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
+def test_prepare_review_whose_reader_leaves_early_ends_without_a_word(tmp_path: Path, two_books: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ghostpen", *two_books],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
 @pytest.mark.parametrize(("answer", "written"), [("n", False), ("y", True)])
 def test_prepare_review_at_a_terminal_asks_before_it_writes(
     tmp_path: Path, two_books: list[str], answer: str, written: bool

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -167,12 +167,27 @@ class _Job:
 
 def _execute(job: _Job) -> PreparedData | None:
     """Do it in a work folder."""
+    with ExitStack() as stack:
+        with _explain_writing(job.out):
+            work = stack.enter_context(open_work(job.out, _compute_key(job.inputs)))
+        stack.enter_context(_end_work(work))
+        with _explain_writing(job.out):
+            plan = _clean_and_plan(job, work)
+        # What goes wrong while somebody reads is not the disk's.
+        if job.review is not None and not job.review(_review(plan, job)):
+            return None
+        with _explain_writing(job.out):
+            manifest = _write_data(plan, job, work.staged)
+    return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
+
+
+@contextmanager
+def _explain_writing(out: Path) -> Iterator[None]:
     try:
-        with open_work(job.out, _compute_key(job.inputs)) as work, _end_work(work):
-            return _clean_and_write(job, work)
+        yield
     except OSError as error:
         raise DataError(
-            f"{job.out}: can't be written ({error.strerror}); nothing was left there: give another --out"
+            f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
 
 
@@ -194,7 +209,7 @@ def _end_work(work: Work) -> Iterator[None]:
         raise
 
 
-def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
+def _clean_and_plan(job: _Job, work: Work) -> Plan:
     unified = job.inputs.typography == "unified"
     cleaned = clean_sides(
         job.sides, work.units, unified=unified, counter=job.counter, show_progress=job.show_progress
@@ -203,10 +218,7 @@ def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
     plan.dropped.update(job.counts.dropped)
     plan.repaired.update(job.counts.repaired)
     plan.masked.update(job.counts.masked)
-    if job.review is not None and not job.review(_review(plan, job)):
-        return None
-    manifest = _write_data(plan, job, work.staged)
-    return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
+    return plan
 
 
 def _review(plan: Plan, job: _Job) -> Review:
