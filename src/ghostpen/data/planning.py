@@ -5,7 +5,7 @@ Owns the order of the decisions. Reads texts where they lie, and writes nothing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, slugify
@@ -20,7 +20,7 @@ from ghostpen.errors import DataError
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written: sections by split, what is said of them, and what was left out, by rule."""
+    """What is to be written: sections by split, what is said of them, and how often each rule left something out."""
 
     splits: dict[str, list[StoredSection]]
     within_document: bool
@@ -28,8 +28,6 @@ class Plan:
     newest_in_test: bool
     dropped: Counter[str]
     repeats: tuple[Repeat, ...]
-    repaired: Counter[str]
-    masked: Counter[str] = field(default_factory=Counter)
 
 
 def plan_data(
@@ -86,7 +84,6 @@ def plan_data(
         own_split.newest_in_test,
         dropped,
         tuple(unique.repeats),
-        Counter(cleaned.repaired),
     )
 
 

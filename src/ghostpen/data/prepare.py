@@ -134,7 +134,7 @@ def prepare_data(
 
 @dataclass(frozen=True)
 class _Counts:
-    """What was left out, repaired and masked while the sources were read."""
+    """How often each rule left something out, repaired and masked something."""
 
     dropped: Counter[str]
     repaired: Counter[str]
@@ -154,7 +154,7 @@ def _count_sources(sources: Sequence[Source], redactor: Redactor | None) -> _Cou
 
 @dataclass(frozen=True)
 class _Job:
-    """All that is to be cleaned, decided and written, and how."""
+    """All that is to be cleaned, decided and written, and how; the counts are those of reading."""
 
     sides: Sequence[Sequence[Document]]
     inputs: Inputs
@@ -172,12 +172,21 @@ def _execute(job: _Job) -> PreparedData | None:
             work = stack.enter_context(open_work(job.out, _compute_key(job.inputs)))
         stack.enter_context(_end_work(work))
         with _explain_writing(job.out):
-            plan = _clean_and_plan(job, work)
+            cleaned = clean_sides(
+                job.sides,
+                work.units,
+                unified=job.inputs.typography == "unified",
+                counter=job.counter,
+                show_progress=job.show_progress,
+            )
+            plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
+        read = job.counts
+        counts = _Counts(read.dropped + plan.dropped, read.repaired + cleaned.repaired, read.masked)
         # What goes wrong while somebody reads is not the disk's.
-        if job.review is not None and not job.review(_review(plan, job)):
+        if job.review is not None and not job.review(_review(plan, counts, job)):
             return None
         with _explain_writing(job.out):
-            manifest = _write_data(plan, job, work.staged)
+            manifest = _write_data(plan, counts, job, work.staged)
     return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
 
 
@@ -209,21 +218,9 @@ def _end_work(work: Work) -> Iterator[None]:
         raise
 
 
-def _clean_and_plan(job: _Job, work: Work) -> Plan:
-    unified = job.inputs.typography == "unified"
-    cleaned = clean_sides(
-        job.sides, work.units, unified=unified, counter=job.counter, show_progress=job.show_progress
-    )
-    plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
-    plan.dropped.update(job.counts.dropped)
-    plan.repaired.update(job.counts.repaired)
-    plan.masked.update(job.counts.masked)
-    return plan
-
-
-def _review(plan: Plan, job: _Job) -> Review:
+def _review(plan: Plan, counts: _Counts, job: _Job) -> Review:
     documents = [document for side in job.sides for document in side]
-    return Review(documents, plan.splits, job.out, plan.repeats, plan.dropped, plan.repaired, plan.masked)
+    return Review(documents, plan.splits, job.out, plan.repeats, counts.dropped, counts.repaired, counts.masked)
 
 
 def _compute_key(inputs: Inputs) -> str:
@@ -268,7 +265,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def _write_data(plan: Plan, job: _Job, staged: Path) -> Manifest:
+def _write_data(plan: Plan, counts: _Counts, job: _Job, staged: Path) -> Manifest:
     with job.show_progress() as show:
         for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
             if split in plan.splits:
@@ -283,9 +280,9 @@ def _write_data(plan: Plan, job: _Job, staged: Path) -> Manifest:
         contrast_within_document=plan.contrast_within_document,
         newest_in_test=plan.newest_in_test,
         splits={split: count_split(rows, job.counter) for split, rows in plan.splits.items()},
-        dropped=dict(sorted((+plan.dropped).items())),
-        repaired=dict(sorted((+plan.repaired).items())),
-        masked=dict(sorted((+plan.masked).items())),
+        dropped=dict(sorted((+counts.dropped).items())),
+        repaired=dict(sorted((+counts.repaired).items())),
+        masked=dict(sorted((+counts.masked).items())),
         data_sha256=compute_data_sha256(staged),
         package_versions=read_versions(),
     )
