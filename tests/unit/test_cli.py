@@ -337,7 +337,7 @@ def test_prepare_review_that_ctrl_c_leaves_keeps_what_was_cleaned(tmp_path: Path
         terminal.expect(r"Write it to out\? \[y/N\]: ")
         said = terminal.press_until("C", r"interrupted; the same command goes on from (\S+),")
         assert terminal.wait() == 130, terminal.text
-    (work,) = tmp_path.glob(".out.work-*")
+    work = tmp_path / ".out.ghostpen-work"
     assert said[1] == work.name
     assert list(work.glob("units/*.npz"))
 

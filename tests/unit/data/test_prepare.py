@@ -254,10 +254,9 @@ def test_prepare_that_is_interrupted_at_a_question_keeps_what_was_cleaned_and_go
 
     straight = prepare_data([novels], author="A", out=tmp_path / "straight")
     out = tmp_path / "out"
-    with pytest.raises(Interrupted, match=r"the same command goes on from .*\.out\.work-"):
+    with pytest.raises(Interrupted, match=r"the same command goes on from .*\.out\.ghostpen-work,"):
         prepare_data([novels], author="A", out=out, review=interrupt)
-    (work,) = tmp_path.glob(".out.work-*")
-    assert list(work.glob("units/*.npz"))
+    assert list(tmp_path.glob(".out.ghostpen-work/units/*.npz"))
     assert not out.exists()
     assert prepare_data([novels], author="A", out=out).manifest == straight.manifest
     assert _read_bytes(out) == _read_bytes(tmp_path / "straight")
@@ -298,14 +297,13 @@ def test_prepare_keeps_cleaned_texts_after_an_error_that_the_next_run_need_not_m
 
     with pytest.raises(raised):
         prepare_data([novels], author="A", out=tmp_path / "out", show_progress=show_progress)
-    assert len(list(tmp_path.glob(".out.work-*/units/*.npz"))) == stays
-    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".out.work-")} == {"novels"}
-    assert len(list(tmp_path.iterdir())) == 1 + stays
+    assert len(list(tmp_path.glob(".out.ghostpen-work/units/*.npz"))) == stays
+    assert {path.name for path in tmp_path.iterdir()} == {"novels"} | ({".out.ghostpen-work"} if stays else set())
 
 
 def test_prepare_that_is_there_already_removes_what_a_killed_run_left_beside_it(novels: Path, tmp_path: Path) -> None:
     prepare_data([novels], author="A", out=tmp_path / "out")
-    (tmp_path / f".out.work-{'0' * 16}").mkdir()
+    (tmp_path / ".out.ghostpen-work/units").mkdir(parents=True)
     assert prepare_data([novels], author="A", out=tmp_path / "out").already_there
     assert {path.name for path in tmp_path.iterdir()} == {"novels", "out"}
 

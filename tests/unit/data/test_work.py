@@ -15,7 +15,7 @@ from ghostpen.errors import DataError
 def test_work_is_its_owners_alone_stays_until_it_is_removed_and_leaves_no_parent(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     with open_work(out, "a" * 64) as work:
-        assert (work.dir.parent, work.dir.name) == (out.parent, f".out.work-{'a' * 16}")
+        assert (work.dir.parent, work.dir.name) == (out.parent, ".out.ghostpen-work")
         assert work.dir.stat().st_mode & 0o777 == 0o700
         (work.units / "unit.txt").write_text("kept", encoding="utf-8")
         (work.staged / "train.jsonl").write_text("half", encoding="utf-8")
@@ -30,26 +30,36 @@ def test_work_is_its_owners_alone_stays_until_it_is_removed_and_leaves_no_parent
     assert list(tmp_path.iterdir()) == []
 
 
-def test_work_of_other_inputs_goes_unless_somebody_works_in_it(tmp_path: Path) -> None:
-    out, other = tmp_path / "out", tmp_path / ".another.work-0123456789abcdef"
+def test_work_of_other_inputs_is_emptied(tmp_path: Path) -> None:
+    out = tmp_path / "my [texts]*"
+    for key, expected in (("a" * 64, []), ("a" * 64, ["unit.txt"]), ("b" * 64, []), ("a" * 64, [])):
+        with open_work(out, key) as work:
+            assert [path.name for path in work.units.iterdir()] == expected
+            (work.units / "unit.txt").write_text("kept", encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [work.dir]
+
+
+def test_work_is_refused_to_all_and_removed_by_none_as_long_as_somebody_has_it(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / ".another.ghostpen-work"
     other.mkdir()
-    with open_work(out, "a" * 64) as first:
-        with open_work(out, "b" * 64) as second:
-            assert first.dir.is_dir()
-            with pytest.raises(DataError, match="another ghostpen prepare is writing it"), open_work(out, "b" * 64):
+    with open_work(out, "a" * 64) as work:
+        for key in ("a" * 64, "b" * 64):
+            with pytest.raises(DataError, match="out: another ghostpen prepare is writing it"), open_work(out, key):
                 pass
-        assert second.dir.is_dir()
         remove_stale(out)
-        assert (first.dir.is_dir(), second.dir.exists()) == (True, False)
+        assert work.staged.is_dir()
+    remove_stale(out)
     remove_stale(out)
     assert list(tmp_path.iterdir()) == [other]
 
 
-def test_work_of_a_name_with_brackets_is_found(tmp_path: Path) -> None:
-    out = tmp_path / "my [texts]*"
-    with open_work(out, "a" * 64):
+def test_work_that_cannot_be_begun_leaves_nothing(tmp_path: Path) -> None:
+    work = tmp_path / ".out.ghostpen-work"
+    (work / "units").mkdir(parents=True)
+    (work / "key").mkdir()  # which is no file
+    (work / "key" / "in it").write_text("", encoding="utf-8")
+    with pytest.raises(IsADirectoryError), open_work(tmp_path / "out", "a" * 64):
         pass
-    remove_stale(out)
     assert list(tmp_path.iterdir()) == []
 
 
