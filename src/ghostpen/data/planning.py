@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
+from ghostpen.data.deduplication import Repeat, collect_ngrams, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, slugify
 from ghostpen.data.manifest import Inputs
 from ghostpen.data.progress import Progress, ShowProgress
@@ -101,7 +101,9 @@ def _guard_train(
     splits: dict[str, list[StoredSection]], dropped: Counter[str], show: Callable[[str], Progress]
 ) -> None:
     """Take out of both train splits what a held-out split has: the control must not read the test either."""
-    held_out = [section for split, rows in splits.items() if not split.endswith("train") for section in rows]
+    held_out = collect_ngrams(
+        section for split, rows in splits.items() if not split.endswith("train") for section in rows
+    )
     for split in [split for split in splits if split.endswith("train")]:
         guarded = drop_shared_paragraphs(splits[split], held_out, progress=show(f"checking {split}"))
         if not guarded.sections:
