@@ -78,7 +78,9 @@ def render_prepared(prepared: PreparedData) -> Table:
     manifest = prepared.manifest
     notes = _render_counts(manifest.dropped, manifest.repaired, manifest.masked)
     if manifest.within_document:
-        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
+        notes.append(
+            "too few documents: chapters of the longest are held out, which is an easier test than a whole work"
+        )
     if manifest.newest_in_test:
         notes.append("the documents are dated: the newest are the test")
     table = Table(

@@ -24,6 +24,7 @@ from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
 from ghostpen.data.sources import ReadingOptions, read_source, read_sources
+from ghostpen.data.terminal import render_prepared
 from ghostpen.errors import DataError, Interrupted
 
 MakeProse = Callable[[str, int], str]
@@ -177,6 +178,20 @@ def test_prepare_single_file_is_flagged_as_divided(tmp_path: Path, make_prose: M
     manifest = prepare_data([tmp_path / "diary.txt"], author="Me", out=tmp_path / "out").manifest
     assert manifest.within_document
     assert manifest.splits["train"].words == 4800
+
+
+def test_prepare_two_documents_of_which_one_is_divided_are_not_called_one(
+    tmp_path: Path, make_prose: MakeProse
+) -> None:
+    for name, words in (("diary", 8000), ("note", 100)):
+        (tmp_path / f"{name}.txt").write_text(make_prose(name, words), encoding="utf-8")
+    prepared = prepare_data([tmp_path], author="Me", out=tmp_path / "out")
+    assert [counts.documents for counts in prepared.manifest.splits.values()] == [2, 1, 1]
+    caption = render_prepared(prepared).caption
+    assert (
+        caption
+        == "too few documents: chapters of the longest are held out, which is an easier test than a whole work"
+    )
 
 
 # The folder
