@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Generic
 
-from ghostpen.data.duplicates import Prints, compute_prints, find_duplicates
-from ghostpen.data.ngrams import ReadText, hash_ngrams, read_text
+from ghostpen.data.duplicates import Prints, find_duplicates
+from ghostpen.data.ngrams import hash_ngrams
 from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
 from ghostpen.data.sections import PARAGRAPH_END, AnySection, S, document_key
 
@@ -85,7 +85,7 @@ def drop_repeats(
     sections: Sequence[S],
     *,
     ranks: Mapping[str, int],
-    known: KnownPrints | None = None,
+    known: KnownPrints,
     progress: Progress = ignore_progress,
 ) -> UniqueSections[S]:
     """Drop documents that are another one again, or nearly, and then sections.
@@ -95,11 +95,10 @@ def drop_repeats(
     Args:
         sections: each document's together.
         ranks: of a document, by `document_key`; the lowest stays.
-        known: the prints of all documents and sections; None computes them.
+        known: the prints of all documents and sections.
         progress: is told how many are compared, first of documents, then of sections.
     """
     documents = {key: list(group) for key, group in groupby(sections, key=document_key)}
-    known = known or _compute_prints(documents)
     keys = list(documents)
     found = find_duplicates(
         known.prints.take([known.rows[key] for key in keys]),
@@ -231,19 +230,6 @@ class NgramSet:
         wanted = hashes[places]
         found = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
         return places[self._sorted[found] == wanted]
-
-
-def _compute_prints(documents: Mapping[str, Sequence[AnySection]]) -> KnownPrints:
-    texts: list[list[ReadText]] = []
-    rows: dict[str | tuple[str, int], int] = {}
-    for key, sections in documents.items():
-        paragraphs = [[read_text(part) for part in section.text.split(PARAGRAPH_END)] for section in sections]
-        rows[key] = len(texts)
-        texts.append([part for own in paragraphs for part in own])
-        for section, own in zip(sections, paragraphs, strict=True):
-            rows[key, section.section] = len(texts)
-            texts.append(own)
-    return KnownPrints(compute_prints(texts), rows)
 
 
 def _find_shared(paragraphs: Sequence["Hashes"], forbidden: NgramSet) -> set[int]:
