@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -20,11 +19,11 @@ class TextStore:
     """Texts in a file, one after the other.
 
     Args:
-        file: to write to and read from; None keeps them in memory.
+        file: empty, to write to and read from.
     """
 
-    def __init__(self, file: IO[bytes] | None = None) -> None:
-        self._file = file if file is not None else BytesIO()
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._end = 0
 
     def add(self, text: str) -> "StoredText":

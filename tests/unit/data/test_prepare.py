@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from tests.reading import read_source, read_sources
 
 from ghostpen.data.cleaning_pool import CleaningKilled
 from ghostpen.data.manifest import list_prepared_files, load_manifest
@@ -23,7 +24,7 @@ from ghostpen.data.progress import Progress, ignore_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
-from ghostpen.data.sources import ReadingOptions, read_source, read_sources
+from ghostpen.data.sources import ReadingOptions
 from ghostpen.data.terminal import render_prepared
 from ghostpen.errors import DataError, Interrupted
 
