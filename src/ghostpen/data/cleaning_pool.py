@@ -37,6 +37,11 @@ class _Job:
     tokenizer_name: str
 
 
+def choose_processes(chars: int) -> int:
+    """Choose how many processes clean so many characters: one a core, or this one alone."""
+    return len(os.sched_getaffinity(0)) if chars >= _LEAST_CHARS else 1
+
+
 def make_units(
     texts: Iterable[RawText],
     folder: Path,
@@ -45,7 +50,7 @@ def make_units(
     counter: TokenCounter,
     total: int,
     progress: Progress,
-    processes: int | None = None,
+    processes: int,
 ) -> Generator[MadeUnit]:
     """Yield the units of some texts, in order; a text is asked for not long before its unit is given.
 
@@ -56,13 +61,11 @@ def make_units(
         counter: see folder.
         total: characters of all.
         progress: is told after each unit.
-        processes: how many to use; None is one a core, or this one alone for little text.
+        processes: how many to use; 1 is this one, which starts no other.
 
     Raises:
         CleaningKilled: one of the processes was.
     """
-    if processes is None:
-        processes = len(os.sched_getaffinity(0)) if total >= _LEAST_CHARS else 1
     done = 0
     chunks = _cut_chunks(texts)
     units: Generator[MadeUnit]

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostpen.data.cleaning_pool import make_units
+from ghostpen.data.cleaning_pool import choose_processes, make_units
 from ghostpen.data.counting import TokenCounter
 from ghostpen.data.deduplication import KnownPrints
 from ghostpen.data.documents import Document, document_id
@@ -60,7 +60,15 @@ def clean_sides(
         with (
             show_progress() as show,
             closing(
-                make_units(texts, folder, unified=unified, counter=counter, total=total, progress=show("cleaning"))
+                make_units(
+                    texts,
+                    folder,
+                    unified=unified,
+                    counter=counter,
+                    total=total,
+                    progress=show("cleaning"),
+                    processes=choose_processes(total),
+                )
             ) as units,
         ):
             for made in units:

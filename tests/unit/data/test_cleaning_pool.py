@@ -1,6 +1,7 @@
 """Many documents made into units, by one process or by several, anew or from where they lie."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from ghostpen.data.cleaning import clean_document
-from ghostpen.data.cleaning_pool import CleaningKilled, make_units
+from ghostpen.data.cleaning_pool import CleaningKilled, choose_processes, make_units
 from ghostpen.data.counting import load_token_counter
 from ghostpen.data.duplicates import compute_prints, join_prints
 from ghostpen.data.ngrams import hash_words, read_text, read_words
@@ -65,6 +66,11 @@ def test_units_are_the_same_of_one_process_and_of_two(
     _, told = _make(texts, tmp_path, 2)
     assert _read_files(tmp_path) == _read_files(alone[0])
     assert len(told) == len(alone[1])
+
+
+def test_little_text_is_cleaned_by_one_process_and_much_by_one_a_core() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert [choose_processes(chars) for chars in (0, 16 * 1024**2 - 1, 16 * 1024**2)] == [1, 1, cores]
 
 
 def test_units_numbers_are_those_of_their_texts(alone: tuple[Path, list[MadeUnit]]) -> None:
