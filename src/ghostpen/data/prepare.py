@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 from ghostpen import __version__
-from ghostpen.data.cleaning_pool import CleaningKilled
 from ghostpen.data.counting import DEFAULT_TOKENIZER, TokenCounter, count_split, load_token_counter, read_versions
 from ghostpen.data.deduplication import Repeat
 from ghostpen.data.documents import Document, fix_splits, slugify
@@ -40,8 +39,8 @@ from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, save_sections
 from ghostpen.data.sides import clean_sides
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.stored import TextStore, open_store
-from ghostpen.data.work import Work, open_work, remove_stale
-from ghostpen.errors import DataError, Interrupted
+from ghostpen.data.work import open_work, remove_stale
+from ghostpen.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,6 @@ def _execute(job: _Job) -> PreparedData | None:
     with ExitStack() as stack:
         with _explain_writing(job.out):
             work = stack.enter_context(open_work(job.out, _compute_key(job.inputs)))
-        stack.enter_context(_end_work(work))
-        with _explain_writing(job.out):
             cleaned = clean_sides(
                 job.sides,
                 work.units,
@@ -198,24 +195,6 @@ def _explain_writing(out: Path) -> Iterator[None]:
         raise DataError(
             f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
         ) from error
-
-
-@contextmanager
-def _end_work(work: Work) -> Iterator[None]:
-    """Remove a work folder at the end, unless the next run may come to another one and can go on from it."""
-    try:
-        yield
-        work.remove()
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if you "
-            "don't go on"
-        ) from error
-    except (MemoryError, CleaningKilled):
-        raise
-    except BaseException:
-        work.remove()
-        raise
 
 
 def _review(plan: Plan, counts: _Counts, job: _Job) -> Review:

@@ -1,8 +1,8 @@
 """The folder in which one `ghostpen prepare` works, beside the one that it is to write.
 
 Owns its name, its lock and its end. An output has one, whatever the inputs, so that no two write it at once. It holds
-private text: only its owner can read it, and it is gone when the work is done. What an interrupted run left is taken
-up by the next one of the same texts and settings, and removed by one of others.
+private text: only its owner can read it, and it goes with the work, unless the next run may come to another end and
+can go on from it. What is left is taken up by one of the same texts and settings, and removed by one of others.
 """
 
 import shutil
@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostpen.errors import DataError
+from ghostpen.data.cleaning_pool import CleaningKilled
+from ghostpen.errors import DataError, Interrupted
 from ghostpen.files import lock_file
 
 _KEY, _LOCK = "key", "lock"
@@ -70,7 +71,7 @@ class Work:
 def open_work(out: Path, key: str) -> Iterator[Work]:
     """Make the work folder of an output, or take up the one that is there, and hold it alone.
 
-    It stays when the block is left, until `Work.remove`.
+    It stays after Ctrl-C, and where there was too little memory; else it is gone with the block.
 
     Args:
         out: the folder to write in the end.
@@ -78,6 +79,7 @@ def open_work(out: Path, key: str) -> Iterator[Work]:
 
     Raises:
         DataError: another process works in it, of whatever inputs.
+        Interrupted: Ctrl-C; says where the folder is.
         OSError: it can't be written.
     """
     missing = [parent for parent in out.parents if not parent.exists()]
@@ -88,12 +90,9 @@ def open_work(out: Path, key: str) -> Iterator[Work]:
         with lock_file(work.dir / _LOCK) as lock:
             if lock is None:
                 raise DataError(f"{out}: another ghostpen prepare is writing it; wait for that one")
-            try:
+            with _end(work):
                 work.begin(key)
-            except OSError:
-                work.remove()
-                raise
-            yield work
+                yield work
     finally:
         for parent in missing:
             with suppress(OSError):  # it is wanted, if it holds anything
@@ -108,6 +107,23 @@ def remove_stale(out: Path) -> None:
             with lock_file(work.dir / _LOCK) as lock:
                 if lock is not None:
                     work.remove()
+
+
+@contextmanager
+def _end(work: Work) -> Iterator[None]:
+    try:
+        yield
+        work.remove()
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if you "
+            "don't go on"
+        ) from error
+    except (MemoryError, CleaningKilled):
+        raise
+    except BaseException:
+        work.remove()
+        raise
 
 
 def _find_work(out: Path) -> Work:

@@ -3,19 +3,30 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from ghostpen.data.stored import TextStore, open_store
-from ghostpen.data.work import open_work, remove_stale
-from ghostpen.errors import DataError
+from ghostpen.data.work import Work, open_work, remove_stale
+from ghostpen.errors import DataError, Interrupted
 
 
-def test_work_is_its_owners_alone_stays_until_it_is_removed_and_leaves_no_parent(tmp_path: Path) -> None:
+@contextmanager
+def interrupted_work(out: Path, key: str) -> Iterator[Work]:
+    """Open a work, and leave it by Ctrl-C."""
+    with pytest.raises(Interrupted) as said, open_work(out, key) as work:
+        yield work
+        raise KeyboardInterrupt
+    assert f"the same command goes on from {work.dir}, which holds cleaned texts" in str(said.value)
+
+
+def test_work_is_its_owners_alone_goes_with_its_end_and_leaves_no_parent(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with open_work(out, "a" * 64) as work:
+    with interrupted_work(out, "a" * 64) as work:
         assert (work.dir.parent, work.dir.name) == (out.parent, ".out.ghostpen-work")
         assert work.dir.stat().st_mode & 0o777 == 0o700
         (work.units / "unit.txt").write_text("kept", encoding="utf-8")
@@ -23,18 +34,17 @@ def test_work_is_its_owners_alone_stays_until_it_is_removed_and_leaves_no_parent
     with open_work(out, "a" * 64) as work:
         assert (work.units / "unit.txt").read_text(encoding="utf-8") == "kept"
         assert list(work.staged.iterdir()) == []
-        work.remove()
     assert list(tmp_path.rglob("*")) == [out.parent]  # made by the first, which left something there
     out.parent.rmdir()
-    with open_work(out, "a" * 64) as work:
-        work.remove()
+    with open_work(out, "a" * 64):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_work_of_other_inputs_is_emptied(tmp_path: Path) -> None:
     out = tmp_path / "my [texts]*"
     for key, expected in (("a" * 64, []), ("a" * 64, ["unit.txt"]), ("b" * 64, []), ("a" * 64, [])):
-        with open_work(out, key) as work:
+        with interrupted_work(out, key) as work:
             assert [path.name for path in work.units.iterdir()] == expected
             (work.units / "unit.txt").write_text("kept", encoding="utf-8")
     assert list(tmp_path.iterdir()) == [work.dir]
@@ -43,12 +53,13 @@ def test_work_of_other_inputs_is_emptied(tmp_path: Path) -> None:
 def test_work_is_refused_to_all_and_removed_by_none_as_long_as_somebody_has_it(tmp_path: Path) -> None:
     out, other = tmp_path / "out", tmp_path / ".another.ghostpen-work"
     other.mkdir()
-    with open_work(out, "a" * 64) as work:
+    with interrupted_work(out, "a" * 64) as work:
         for key in ("a" * 64, "b" * 64):
             with pytest.raises(DataError, match="out: another ghostpen prepare is writing it"), open_work(out, key):
                 pass
         remove_stale(out)
         assert work.staged.is_dir()
+    assert work.dir.is_dir()
     remove_stale(out)
     remove_stale(out)
     assert list(tmp_path.iterdir()) == [other]
