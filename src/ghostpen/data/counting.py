@@ -198,6 +198,8 @@ def load_counter_file(path: Path, name: str) -> TokenCounter:
         raise DataError(f"--tokenizer: {path}: {error.strerror}; give a folder with a {_FILE} in it") from error
     except Exception as error:  # tokenizers raises nothing narrower (0.23)
         raise DataError(f"--tokenizer: {path}: no tokenizer of the tokenizers library: {error}") from error
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None  # a means of training, by which a text has another count each time
     record = TokenizerRecord(name=name, sha256=hashlib.sha256(content).hexdigest())
     # As the library writes it: with the fields that a file may leave out.
     return TokenCounter(record, path, tokenizer, _cuts_at_blanks(json.loads(tokenizer.to_str())))
@@ -209,7 +211,6 @@ def _cuts_at_blanks(settings: Mapping[str, Any]) -> bool:
     return (
         kind.get("pretokenizers", [kind]) in _CUTTING
         and settings["model"]["type"] == "BPE"
-        and not settings["model"]["dropout"]
         and not any(settings[name] for name in ("normalizer", "truncation", "padding"))
         and not any(
             " " in token["content"] or token["lstrip"] or token["rstrip"] for token in settings["added_tokens"]

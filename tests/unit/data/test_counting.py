@@ -157,6 +157,14 @@ def test_counter_of_a_file_that_leaves_fields_out_is_loaded(
     assert counter.count(["Emma"]) == [len(counter.tokenizer.encode("Emma"))]
 
 
+def test_counter_with_dropout_counts_the_same_each_time(tmp_path: Path) -> None:
+    fields = json.loads(EMBEDDED.read_text(encoding="utf-8"))
+    fields["model"]["dropout"] = 0.9
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    text = "She walked along the river in the evening. " * 9
+    assert load_token_counter(str(tmp_path)).count([text]) == load_token_counter().count([text])
+
+
 def run_prepare(folder: Path, tokenizer: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Prepare a short text with a tokenizer; returns the exit code and what was written on standard error."""
     (folder / "text.txt").write_text("Emma Woodhouse.\n", encoding="utf-8")
