@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 LIMIT_S = 60.0
+PATIENCE_S = 5.0  # until a key is pressed again
 
 
 class Terminal:
@@ -66,6 +67,21 @@ class Terminal:
         """Press C or D together with Ctrl."""
         os.write(self._own, {"C": b"\x03", "D": b"\x04"}[key])
 
+    def press_until(self, key: str, pattern: str) -> re.Match[str]:
+        """Press a key until something is said of it.
+
+        A Ctrl-C just before a program waits for a line is noticed with the next key only, as Python reads a terminal.
+        """
+        deadline, press_at = time.monotonic() + LIMIT_S, 0.0
+        while not (found := re.search(pattern, self.text[self._read_to :], re.DOTALL)):
+            if time.monotonic() >= press_at:
+                self.press(key)
+                press_at = time.monotonic() + PATIENCE_S
+            wait_s = press_at - time.monotonic()
+            assert self._read(deadline, wait_s), f"the command ended without saying {pattern!r}:\n{self.text}"
+        self._read_to += found.end()
+        return found
+
     def wait(self) -> int:
         """Read to the end, and return the exit code."""
         deadline = time.monotonic() + LIMIT_S
@@ -78,11 +94,11 @@ class Terminal:
         """Tell whether the terminal shows what is typed."""
         return bool(termios.tcgetattr(self._own)[3] & termios.ECHO)
 
-    def _read(self, deadline: float) -> bool:
-        """Read some; False at the end."""
+    def _read(self, deadline: float, wait_s: float = LIMIT_S) -> bool:
+        """Read some, or nothing within wait_s; False at the end."""
         left_s = deadline - time.monotonic()
         assert left_s > 0, f"nothing more was said within {LIMIT_S} seconds:\n{self.text}"
-        ready, _, _ = select.select([self._own], [], [], left_s)
+        ready, _, _ = select.select([self._own], [], [], max(0.0, min(left_s, wait_s)))
         if not ready:
             return True
         try:

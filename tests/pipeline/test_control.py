@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from tests.pipeline.commands import Commands
+
+pytestmark = pytest.mark.pipeline
 
 LETTERS = (
     *("--set", "name=letters", "--set", "data.dir=data-letters", "--set", "train.max_steps=4"),

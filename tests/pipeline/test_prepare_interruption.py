@@ -57,22 +57,28 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def wait_until(reached: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait until something is so, while the process runs."""
+    """Wait until something is so, while the process runs, or by its end."""
     deadline = time.monotonic() + LIMIT_S
-    while not reached():
-        assert process.poll() is None, f"it ended before, with {process.returncode}"
+    while True:
+        is_running = process.poll() is None
+        if reached():
+            return
+        assert is_running, f"it ended before, with {process.returncode}"
         assert time.monotonic() < deadline, f"not within {LIMIT_S} seconds"
         time.sleep(0.002)
 
 
-def find_work(out: Path) -> list[Path]:
-    """Find the work folders of an output."""
-    return sorted(out.parent.glob(f".{out.name}.work-*"))
+def find_work(out: Path) -> Path:
+    """Return where the work folder of an output lies."""
+    return out.with_name(f".{out.name}.ghostpen-work")
 
 
 def list_units(out: Path) -> dict[str, int]:
     """List the finished units, and when each was written."""
-    return {path.name: path.stat().st_mtime_ns for folder in find_work(out) for path in folder.glob("units/*.npz")}
+    try:
+        return {path.name: path.stat().st_mtime_ns for path in find_work(out).glob("units/*.npz")}
+    except FileNotFoundError:  # they are being removed
+        return {}
 
 
 def has_units(out: Path, count: int) -> bool:
@@ -101,19 +107,18 @@ def straight(books: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     """Prepare without a break."""
     out = tmp_path_factory.mktemp("straight") / "out"
     assert finish(start(books, out)) == (0, "")
-    assert find_work(out) == []
+    assert not find_work(out).exists()
     return read_files(out)
 
 
 def test_prepare_that_is_killed_again_and_again_ends_in_the_bytes_of_a_straight_run(
     books: Path, straight: dict[str, bytes], tmp_path: Path
 ) -> None:
-    out, rng = tmp_path / "out", random.Random(time.time_ns())
+    out = tmp_path / "out"
     before: dict[str, int] = {}
     for more in (1, 4, 4):
         process = start(books, out)
         wait_until(partial(has_units, out, len(before) + more), process)
-        time.sleep(rng.random() / 4)  # wherever it is then
         process.kill()  # the one process, not its group: the others have to notice
         finish(process)
         deadline = time.monotonic() + LIMIT_S
@@ -125,15 +130,14 @@ def test_prepare_that_is_killed_again_and_again_ends_in_the_bytes_of_a_straight_
         assert before.items() <= units.items()  # what was there was not made again
         before = units
     process = start(books, out)
-    # The last time it is killed while it writes.
-    wait_until(lambda: any(folder.glob("out/train.jsonl") for folder in find_work(out)), process)
+    # The last time it is killed while it writes, unless it is quicker than whoever looks.
+    wait_until(lambda: out.exists() or (find_work(out) / "out/train.jsonl").exists(), process)
     process.kill()
     finish(process)
-    is_done = out.exists()  # it may have been quicker than the signal
-    assert is_done or before.items() <= list_units(out).items()
+    assert out.exists() or before.items() <= list_units(out).items()
     assert finish(start(books, out)) == (0, "")
     assert read_files(out) == straight
-    assert find_work(out) == []
+    assert not find_work(out).exists()
 
 
 def test_prepare_after_ctrl_c_says_in_a_line_where_it_goes_on_and_goes_on(
@@ -144,7 +148,7 @@ def test_prepare_after_ctrl_c_says_in_a_line_where_it_goes_on_and_goes_on(
     wait_until(lambda: list_units(out), process)
     os.killpg(process.pid, signal.SIGINT)
     exit_code, stderr = finish(process)
-    (work,) = find_work(out)
+    work = find_work(out)
     assert (exit_code, stderr.count("\n")) == (130, 1)
     assert re.fullmatch(rf"error: interrupted; .*{re.escape(str(work))}.*\n", stderr)
     assert work.stat().st_mode & 0o777 == 0o700  # it holds private text
@@ -152,17 +156,17 @@ def test_prepare_after_ctrl_c_says_in_a_line_where_it_goes_on_and_goes_on(
     before = list_units(out)
     # With other settings, nothing of it is used, and it is gone.
     process = start(books, out, "--seed", "1")
-    wait_until(lambda: [folder for folder in find_work(out) if folder != work], process)
-    wait_until(lambda: not work.exists(), process)
-    assert before.keys() - list_units(out).keys() or not list_units(out)
-    # While it runs, no other one may write there, nor take its folder away.
-    (other,) = find_work(out)
-    assert finish(start(books, out, "--seed", "1")) == (
-        2, f"error: {out}: another ghostpen prepare is writing it; wait for that one\n",
-    )  # fmt: skip
-    assert other.exists()
+    wait_until(lambda: list_units(out) and not before.items() & list_units(out).items(), process)
+    # While it has not ended, no other one may write there, nor take its folder away.
+    process.send_signal(signal.SIGSTOP)
+    for options in (["--seed", "1"], []):
+        assert finish(start(books, out, *options)) == (
+            2, f"error: {out}: another ghostpen prepare is writing it; wait for that one\n",
+        )  # fmt: skip
+    assert list_units(out)
+    process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
     assert finish(start(books, out)) == (0, "")
     assert read_files(out) == straight
-    assert find_work(out) == []
+    assert not find_work(out).exists()

@@ -11,6 +11,8 @@ import pytest
 from tests.pipeline.commands import Commands
 from tests.s3_server import make_bucket
 
+pytestmark = pytest.mark.pipeline
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     line.partition("#")[0].strip()
@@ -35,7 +37,6 @@ def bucket(aws_variables: dict[str, str]) -> Iterator[str]:
         yield made.name
 
 
-@pytest.mark.pipeline
 def test_readme_commands_run_as_they_stand(
     tmp_path: Path, commands: Commands, aws_variables: dict[str, str], bucket: str
 ) -> None:

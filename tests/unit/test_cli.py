@@ -339,6 +339,22 @@ def test_prepare_review_without_a_terminal_prints_the_diff_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
+def test_prepare_review_whose_reader_leaves_early_ends_without_a_word(tmp_path: Path, two_books: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ghostpen", *two_books],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
 @pytest.mark.parametrize(("answer", "written"), [("n", False), ("y", True)])
 def test_prepare_review_at_a_terminal_asks_before_it_writes(
     tmp_path: Path, two_books: list[str], answer: str, written: bool
@@ -353,6 +369,17 @@ def test_prepare_review_at_a_terminal_asks_before_it_writes(
         assert terminal.wait() == 0, terminal.text
     assert (tmp_path / "out").exists() is written
     assert ("12,800" in terminal.text) is written  # all words of b, and 4,800 of a
+
+
+def test_prepare_review_that_ctrl_c_leaves_keeps_what_was_cleaned(tmp_path: Path, two_books: list[str]) -> None:
+    environ = os.environ | {"PAGER": "cat", "TERM": "xterm", "COLUMNS": "500"}
+    with Terminal([sys.executable, "-m", "ghostpen", *two_books], folder=tmp_path, environ=environ) as terminal:
+        terminal.expect(r"Write it to out\? \[y/N\]: ")
+        said = terminal.press_until("C", r"interrupted; the same command goes on from (\S+),")
+        assert terminal.wait() == 130, terminal.text
+    work = tmp_path / ".out.ghostpen-work"
+    assert said[1] == work.name
+    assert list(work.glob("units/*.npz"))
 
 
 @pytest.mark.parametrize(

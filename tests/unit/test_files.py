@@ -1,8 +1,27 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ghostpen.files import write_bytes_atomically, write_text_atomically
+from ghostpen.files import lock_file, write_bytes_atomically, write_text_atomically
+
+# Takes a lock, makes a file that must not be there, and takes both away, again and again.
+TAKES_TURNS = """
+import sys
+from pathlib import Path
+from ghostpen.files import lock_file
+
+lock, mine = Path(sys.argv[1], "lock"), Path(sys.argv[1], "mine")
+taken = 0
+while taken < 2_000:
+    with lock_file(lock) as held:
+        if held is not None:
+            mine.touch(exist_ok=False)
+            mine.unlink()
+            lock.unlink()
+            taken += 1
+"""
 
 
 def test_write_text_keeps_letters_and_line_breaks(tmp_path: Path) -> None:
@@ -31,3 +50,17 @@ def test_write_bytes_that_cannot_be_put_in_place_leaves_no_part(tmp_path: Path) 
 def test_write_bytes_into_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_bytes_atomically(b"new", tmp_path / "missing" / "a")
+
+
+def test_lock_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    for _ in range(2):
+        with lock_file(path) as mine, lock_file(path) as other:
+            assert (mine is None, other) == (False, None)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_lock_whose_file_is_deleted_and_made_anew_is_never_held_by_two(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TAKES_TURNS, str(tmp_path)]
+    both = [subprocess.Popen(command, env={"PYTHONPATH": ":".join(sys.path)}, stderr=subprocess.PIPE) for _ in "ab"]
+    assert [(process.communicate(timeout=120)[1], process.returncode) for process in both] == [(b"", 0)] * 2

@@ -80,7 +80,7 @@ def prepare(
     ] = "embedded:tiny",
 ) -> None:
     """Clean texts, split them by document and write them as training data."""
-    from ghostpen.data.advice import compute_advice, show_advice
+    from ghostpen.data.advice import compute_advice, load_identifier, show_advice
     from ghostpen.data.manifest import REPEATS_NAME
     from ghostpen.data.prepare import prepare_data
     from ghostpen.data.redaction import Redactor, load_names
@@ -124,7 +124,8 @@ def prepare(
         )
     else:
         console.print(render_prepared(prepared))
-    show_advice(compute_advice(prepared.manifest, SplitFile(prepared.dir, "train")), console=console)
+    advice = compute_advice(prepared.manifest, SplitFile(prepared.dir, "train"), identify=load_identifier())
+    show_advice(advice, console=console)
 
 
 @app.command()

@@ -6,9 +6,7 @@ person would start it.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from ghostpen.container.log import Log
 from ghostpen.container.signals import EndOnSignal
 from ghostpen.container.status import Heartbeat, Status
 from ghostpen.errors import CloudError, ConfigError
-from ghostpen.files import write_bytes_atomically
+from ghostpen.files import lock_file, write_bytes_atomically
 from ghostpen.redaction import find_secrets
 from ghostpen.settings import read_bytes
 
@@ -142,15 +140,10 @@ def _make(attempt: Attempt, *, now: Callable[[], datetime]) -> None:
 @contextmanager
 def _lock(folder: Path) -> Iterator[int]:
     """Keep two attempts out of one folder. The child holds the lock, too: it may outlive this process by a moment."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with lock_file(folder / ".lock") as descriptor:
+        if descriptor is None:
             raise ConfigError(
                 f"another `ghostpen run`, or what it started, works in {folder}; wait for its end, or name another "
                 "folder with --work DIR"
-            ) from error
+            )
         yield descriptor
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """What `ghostpen prepare` says of the texts: how much there is, what that is good for, what may go wrong.
 
-Pure, but for the language model in `py3langid`, which is in that package. Numbers come from the table that a
-training's own settings come from (`ghostpen.tiers`).
+Settings come from the table that a training's own come from (`ghostpen.tiers`); the shares that make a warning are
+rules of thumb. Languages are told by the model that is part of the package `py3langid`.
 """
 
 import re
@@ -17,7 +17,7 @@ from ghostpen.data.manifest import Manifest
 from ghostpen.data.sections import PARAGRAPH_END, Section
 from ghostpen.tiers import TIERS, TOKENS_PER_WORD, Tier, choose_tier, describe_range
 
-MOST_QUOTED = 0.2  # of the words; a rule of thumb
+MOST_QUOTED = 0.2  # of the words
 LEAST_OF_A_LANGUAGE = 0.05  # of the samples: fewer are quotations, or mistakes
 _SAMPLE_CHARACTERS, _SAMPLES = 1_000, 100
 _MOST_OF_A_PARAGRAPH = 5_000  # characters in quotation marks: more is a mark that nobody closed
@@ -62,16 +62,16 @@ class Advice:
         return [f"{key} = {value:g}" for key, value in settings.items()]
 
 
-def compute_advice(manifest: Manifest, sections: Iterable[Section], *, identify: Identify | None = None) -> Advice:
+def compute_advice(manifest: Manifest, sections: Iterable[Section], *, identify: Identify) -> Advice:
     """Look at what was prepared.
 
     Args:
         sections: the author's, to train on; gone through several times.
-        identify: tells a text's language; None loads py3langid.
+        identify: tells a text's language.
     """
     counts = manifest.splits["train"]
     quoted = compute_quoted_share(sections)
-    languages = compute_languages(sections, identify=identify or load_identifier())
+    languages = compute_languages(sections, identify=identify)
     tokenizer = manifest.inputs.tokenizer
     return Advice(
         documents=counts.documents,
@@ -92,7 +92,7 @@ def compute_quoted_share(sections: Iterable[Section]) -> float:
     """
     words = quoted = 0
     for section in sections:
-        for paragraph in section.text.split("\n\n"):
+        for paragraph in section.text.split(PARAGRAPH_END):
             words += len(paragraph.split())
             found = (match[0] for match in _QUOTED.finditer(paragraph) if len(match[0]) <= _MOST_OF_A_PARAGRAPH)
             quoted += sum(len(text.split()) for text in found)
@@ -152,9 +152,10 @@ def render_advice(advice: Advice) -> Panel:
 
 
 def _list_warnings(manifest: Manifest, *, quoted: float, languages: dict[str, float]) -> list[str]:
-    words = manifest.splits["train"].words
+    counts = manifest.splits["train"]
+    words = counts.words
     warnings = []
-    if manifest.within_document:
+    if counts.documents == 1:
         warnings.append(
             "one document only: what is learned may be its names and places as well as the style; add other works or "
             "letters if there are any"

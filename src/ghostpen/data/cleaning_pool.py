@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,21 @@ _CHUNK_CHARS = 1024**2
 _CHUNKS_AHEAD = 2  # a process, so that none waits and few texts are held twice
 
 
+class CleaningKilled(DataError):
+    """Say that a process that cleans was killed: the next run goes on from what they had made."""
+
+
 @dataclass(frozen=True)
 class _Job:
     folder: Path
     unified: bool
     tokenizer: Path
     tokenizer_name: str
+
+
+def choose_processes(chars: int) -> int:
+    """Choose how many processes clean so many characters: one a core, or this one alone."""
+    return len(os.sched_getaffinity(0)) if chars >= _LEAST_CHARS else 1
 
 
 def make_units(
@@ -40,8 +50,8 @@ def make_units(
     counter: TokenCounter,
     total: int,
     progress: Progress,
-    processes: int | None = None,
-) -> Iterator[MadeUnit]:
+    processes: int,
+) -> Generator[MadeUnit]:
     """Yield the units of some texts, in order; a text is asked for not long before its unit is given.
 
     Args:
@@ -51,27 +61,26 @@ def make_units(
         counter: see folder.
         total: characters of all.
         progress: is told after each unit.
-        processes: how many to use; None is one a core, or this one alone for little text.
+        processes: how many to use; 1 is this one, which starts no other.
 
     Raises:
-        DataError: one of the processes was killed.
+        CleaningKilled: one of the processes was.
     """
-    if processes is None:
-        processes = len(os.sched_getaffinity(0)) if total >= _LEAST_CHARS else 1
     done = 0
     chunks = _cut_chunks(texts)
-    units: Iterator[MadeUnit]
+    units: Generator[MadeUnit]
     if processes == 1:
         units = (make_unit(chunk, folder, unified=unified, counter=counter) for chunk in chunks)
     else:
         units = _make_in_pool(chunks, _Job(folder, unified, counter.path, counter.record.name), processes)
-    for unit in units:
-        done += unit.raw_chars
-        progress(done, total)
-        yield unit
+    with closing(units):  # whatever ends this one: none writes into the folder any more
+        for unit in units:
+            done += unit.raw_chars
+            progress(done, total)
+            yield unit
 
 
-def _make_in_pool(chunks: Iterable[list[RawText]], job: _Job, processes: int) -> Iterator[MadeUnit]:
+def _make_in_pool(chunks: Iterable[list[RawText]], job: _Job, processes: int) -> Generator[MadeUnit]:
     # Not forked: the progress bar has a thread.
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[MadeUnit]] = deque()
@@ -84,7 +93,7 @@ def _make_in_pool(chunks: Iterable[list[RawText]], job: _Job, processes: int) ->
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise DataError(
+            raise CleaningKilled(
                 "a process that cleans texts was killed; free some memory, then run the same command: it goes on"
             ) from error
         finally:

@@ -18,19 +18,27 @@ from typing import Any
 from ghostpen.data.manifest import DocumentCounts, SplitCounts, TokenizerRecord
 from ghostpen.data.sections import AnySection
 from ghostpen.errors import DataError
-from ghostpen.model.location import EMBEDDED_PREFIX, resolve_model
+from ghostpen.model.location import resolve_model
 
 DEFAULT_TOKENIZER = "embedded:tiny"
 _FILE = "tokenizer.json"
+_CHOICE = f"give one with a {_FILE} in it, a Hugging Face id or {DEFAULT_TOKENIZER}"
 _TOGETHER = 64  # texts whose tokens are in memory at a time
 _MOST_KNOWN = 2**19  # words: about 60 MB
 _BLANK_IN_WORDS = re.compile(r"(?<=\S) (?=\S)")
-# Of these patterns none lets a blank stand within a token or at its end, but as one of several blanks.
-_GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _O200K = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+# Of these none lets a blank stand within a token or at its end, but as one of several blanks.
+_CUTTING = (
+    [_GPT2],
+    [
+        {"type": "Split", "pattern": {"Regex": _O200K}, "behavior": "Isolated", "invert": False},
+        _GPT2 | {"use_regex": False},
+    ],
 )
 # What decides how a file is read, and what it counts.
 PACKAGES = (
@@ -64,13 +72,22 @@ class TokenCounter:
     _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, with nothing added at its ends."""
+        """Count the tokens of each text, with nothing added at its ends.
+
+        Raises:
+            DataError: the tokenizer doesn't take a text, as one without a token for what it doesn't know.
+        """
         return [self._count_words(text) for text in texts] if self.cuts_at_blanks else self._encode(texts)
 
     def _encode(self, texts: Sequence[str]) -> list[int]:
         counts: list[int] = []
         for start in range(0, len(texts), _TOGETHER):
-            encoded = self.tokenizer.encode_batch_fast(texts[start : start + _TOGETHER], add_special_tokens=False)
+            try:
+                encoded = self.tokenizer.encode_batch_fast(texts[start : start + _TOGETHER], add_special_tokens=False)
+            except Exception as error:  # tokenizers raises nothing narrower (0.23)
+                raise DataError(
+                    f"--tokenizer {self.record.name}: can't count these texts: {error}; give another one"
+                ) from error
             counts += [len(encoding) for encoding in encoded]
         return counts
 
@@ -98,18 +115,20 @@ def load_token_counter(name: str = DEFAULT_TOKENIZER) -> TokenCounter:
     Raises:
         DataError: it isn't there, or is none.
     """
-    path = Path(name).expanduser()
-    if name.startswith(EMBEDDED_PREFIX):
+    if name == DEFAULT_TOKENIZER:
         return load_counter_file(Path(resolve_model(name)) / _FILE, name)
-    if path.is_dir():
-        return load_counter_file(path / _FILE, path.resolve().name)
-    if path.is_file():
-        return load_counter_file(path, path.resolve().parent.name)
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return load_counter_file(path / _FILE, path.resolve().name)
+        if path.is_file():
+            return load_counter_file(path, path.resolve().parent.name)
+    except (OSError, RuntimeError) as error:  # a name too long, a locked folder; ~ of nobody
+        problem = getattr(error, "strerror", None) or error
+        raise DataError(f"--tokenizer {name}: can't be looked for ({problem}); {_CHOICE}") from error
     if name.count("/") == 1 and not name.startswith((".", "~", "/")):
         return load_counter_file(_fetch(name), name)
-    raise DataError(
-        f"--tokenizer {name}: no such folder; give one with a {_FILE}, a Hugging Face id or embedded:tiny"
-    )
+    raise DataError(f"--tokenizer {name}: no such folder; {_CHOICE}")
 
 
 def count_split(sections: Sequence[AnySection], counter: TokenCounter) -> SplitCounts:
@@ -151,13 +170,16 @@ def _count_document(sections: Sequence[AnySection], counter: TokenCounter) -> tu
 
 def _fetch(name: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(hf_hub_download(name, _FILE))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise DataError(f"--tokenizer {name}: can't be fetched: {first_line}") from error
+    except (
+        Exception
+    ) as error:  # the hub's own, httpx's, the disk's: they have no narrower root (huggingface_hub 1.33)
+        first_line = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
+        raise DataError(
+            f"--tokenizer {name}: can't be fetched: {first_line}; give a folder with a {_FILE}"
+        ) from error
 
 
 @cache
@@ -176,24 +198,20 @@ def load_counter_file(path: Path, name: str) -> TokenCounter:
         raise DataError(f"--tokenizer: {path}: {error.strerror}; give a folder with a {_FILE} in it") from error
     except Exception as error:  # tokenizers raises nothing narrower (0.23)
         raise DataError(f"--tokenizer: {path}: no tokenizer of the tokenizers library: {error}") from error
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None  # a means of training, by which a text has another count each time
     record = TokenizerRecord(name=name, sha256=hashlib.sha256(content).hexdigest())
-    return TokenCounter(record, path, tokenizer, _cuts_at_blanks(json.loads(content)))
+    # As the library writes it: with the fields that a file may leave out.
+    return TokenCounter(record, path, tokenizer, _cuts_at_blanks(json.loads(tokenizer.to_str())))
 
 
 def _cuts_at_blanks(settings: Mapping[str, Any]) -> bool:
     """Say whether a tokenizer.json is of a kind that is known to cut before a blank between two words."""
     kind = settings["pre_tokenizer"] or {}
-    if kind.get("type") == "Sequence" and kind["pretokenizers"][0].get("type") == "Split":
-        split, *rest = kind["pretokenizers"]
-        is_known = split["pattern"] == {"Regex": _O200K} and rest == [_GPT2 | {"use_regex": False}]
-        is_known = is_known and (split["behavior"], split["invert"]) == ("Isolated", False)
-    else:
-        is_known = kind == _GPT2
     return (
-        is_known
+        kind.get("pretokenizers", [kind]) in _CUTTING
         and settings["model"]["type"] == "BPE"
-        and not settings["model"].get("dropout")
-        and not any(settings.get(name) for name in ("normalizer", "truncation", "padding"))
+        and not any(settings[name] for name in ("normalizer", "truncation", "padding"))
         and not any(
             " " in token["content"] or token["lstrip"] or token["rstrip"] for token in settings["added_tokens"]
         )

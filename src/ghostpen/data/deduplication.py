@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Generic
 
-from ghostpen.data.duplicates import Prints, compute_prints, find_duplicates
-from ghostpen.data.ngrams import ReadText, hash_ngrams, read_text
+from ghostpen.data.duplicates import Prints, find_duplicates
+from ghostpen.data.ngrams import hash_ngrams
 from ghostpen.data.progress import TOLD_EVERY, Progress, ignore_progress
 from ghostpen.data.sections import PARAGRAPH_END, AnySection, S, document_key
 
@@ -85,7 +85,7 @@ def drop_repeats(
     sections: Sequence[S],
     *,
     ranks: Mapping[str, int],
-    known: KnownPrints | None = None,
+    known: KnownPrints,
     progress: Progress = ignore_progress,
 ) -> UniqueSections[S]:
     """Drop documents that are another one again, or nearly, and then sections.
@@ -95,11 +95,10 @@ def drop_repeats(
     Args:
         sections: each document's together.
         ranks: of a document, by `document_key`; the lowest stays.
-        known: the prints of all documents and sections; None computes them.
+        known: the prints of all documents and sections.
         progress: is told how many are compared, first of documents, then of sections.
     """
     documents = {key: list(group) for key, group in groupby(sections, key=document_key)}
-    known = known or _compute_prints(documents)
     keys = list(documents)
     found = find_duplicates(
         known.prints.take([known.rows[key] for key in keys]),
@@ -138,7 +137,7 @@ def drop_repeats(
 
 
 def drop_shared_paragraphs(
-    train: Sequence[S], held_out: Iterable[S], *, progress: Progress = ignore_progress
+    train: Sequence[S], held_out: "NgramSet", *, progress: Progress = ignore_progress
 ) -> GuardedTrain[S]:
     """Drop from train each paragraph with a part in an n-gram of 13 words that a held-out document has too.
 
@@ -147,11 +146,10 @@ def drop_shared_paragraphs(
     carried them.
 
     Args:
-        train: each document's sections together, in reading order; likewise held_out.
-        held_out: see train.
+        train: each document's sections together, in reading order.
+        held_out: as `collect_ngrams` returns it.
         progress: is told how many sections are looked through.
     """
-    forbidden = _collect_ngrams(held_out)
     kept: list[S] = []
     dropped = done = 0
     for _, group in groupby(train, key=document_key):
@@ -163,7 +161,7 @@ def drop_shared_paragraphs(
         owned = [(number, place) for number, own in enumerate(hashed) for place in range(len(own))]
         left = list(range(len(owned)))
         words = [paragraph for own in hashed for paragraph in own]
-        while shared := _find_shared([words[i] for i in left], forbidden):
+        while shared := _find_shared([words[i] for i in left], held_out):
             # What is left stands closer together: look again.
             left = [i for place, i in enumerate(left) if place not in shared]
         dropped += len(owned) - len(left)
@@ -174,7 +172,30 @@ def drop_shared_paragraphs(
     return GuardedTrain(kept, dropped)
 
 
-class _NgramSet:
+def collect_ngrams(sections: Iterable[AnySection]) -> "NgramSet":
+    """Collect the n-grams of 13 words of all documents.
+
+    Args:
+        sections: each document's together, in reading order.
+    """
+    import numpy as np
+
+    blocks: list[Hashes] = []
+    waiting: list[Hashes] = []
+    size = 0
+    for _, group in groupby(sections, key=document_key):
+        words = [paragraph for section in group for paragraph in section.hash_paragraphs()]
+        waiting.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
+        size += len(waiting[-1])
+        if size >= _SLICE:  # the memory of large blocks is given back when they are done with
+            blocks.append(np.concatenate(waiting))
+            waiting, size = [], 0
+    blocks += waiting
+    waiting.clear()
+    return NgramSet(blocks)
+
+
+class NgramSet:
     """Hashes of n-grams, and whether others are among them."""
 
     def __init__(self, parts: list["Hashes"]) -> None:
@@ -211,36 +232,7 @@ class _NgramSet:
         return places[self._sorted[found] == wanted]
 
 
-def _compute_prints(documents: Mapping[str, Sequence[AnySection]]) -> KnownPrints:
-    texts: list[list[ReadText]] = []
-    rows: dict[str | tuple[str, int], int] = {}
-    for key, sections in documents.items():
-        paragraphs = [[read_text(part) for part in section.text.split(PARAGRAPH_END)] for section in sections]
-        rows[key] = len(texts)
-        texts.append([part for own in paragraphs for part in own])
-        for section, own in zip(sections, paragraphs, strict=True):
-            rows[key, section.section] = len(texts)
-            texts.append(own)
-    return KnownPrints(compute_prints(texts), rows)
-
-
-def _collect_ngrams(sections: Iterable[AnySection]) -> _NgramSet:
-    import numpy as np
-
-    blocks: list[Hashes] = []
-    waiting: list[Hashes] = []
-    size = 0
-    for _, group in groupby(sections, key=document_key):
-        words = [paragraph for section in group for paragraph in section.hash_paragraphs()]
-        waiting.append(hash_ngrams(np.concatenate(words), NGRAM_WORDS))
-        size += len(waiting[-1])
-        if size >= _SLICE:  # the memory of large blocks is given back when they are done with
-            blocks.append(np.concatenate(waiting))
-            waiting, size = [], 0
-    return _NgramSet([*blocks, *waiting])
-
-
-def _find_shared(paragraphs: Sequence["Hashes"], forbidden: _NgramSet) -> set[int]:
+def _find_shared(paragraphs: Sequence["Hashes"], forbidden: NgramSet) -> set[int]:
     """Return the places of the paragraphs that have a part in a forbidden n-gram."""
     import numpy as np
 

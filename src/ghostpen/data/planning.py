@@ -5,9 +5,9 @@ Owns the order of the decisions. Reads texts where they lie, and writes nothing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ghostpen.data.deduplication import Repeat, drop_repeats, drop_shared_paragraphs
+from ghostpen.data.deduplication import Repeat, collect_ngrams, drop_repeats, drop_shared_paragraphs
 from ghostpen.data.documents import Document, document_id, slugify
 from ghostpen.data.manifest import Inputs
 from ghostpen.data.progress import Progress, ShowProgress
@@ -20,7 +20,7 @@ from ghostpen.errors import DataError
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written: sections by split, what is said of them, and what was left out, by rule."""
+    """What is to be written: sections by split, what is said of them, and how often each rule left something out."""
 
     splits: dict[str, list[StoredSection]]
     within_document: bool
@@ -28,8 +28,6 @@ class Plan:
     newest_in_test: bool
     dropped: Counter[str]
     repeats: tuple[Repeat, ...]
-    repaired: Counter[str]
-    masked: Counter[str] = field(default_factory=Counter)
 
 
 def plan_data(
@@ -86,7 +84,6 @@ def plan_data(
         own_split.newest_in_test,
         dropped,
         tuple(unique.repeats),
-        Counter(cleaned.repaired),
     )
 
 
@@ -104,7 +101,9 @@ def _guard_train(
     splits: dict[str, list[StoredSection]], dropped: Counter[str], show: Callable[[str], Progress]
 ) -> None:
     """Take out of both train splits what a held-out split has: the control must not read the test either."""
-    held_out = [section for split, rows in splits.items() if not split.endswith("train") for section in rows]
+    held_out = collect_ngrams(
+        section for split, rows in splits.items() if not split.endswith("train") for section in rows
+    )
     for split in [split for split in splits if split.endswith("train")]:
         guarded = drop_shared_paragraphs(splits[split], held_out, progress=show(f"checking {split}"))
         if not guarded.sections:

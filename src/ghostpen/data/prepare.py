@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -38,8 +39,8 @@ from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, save_sections
 from ghostpen.data.sides import clean_sides
 from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_sources
 from ghostpen.data.stored import TextStore, open_store
-from ghostpen.data.work import Work, open_work, remove_stale
-from ghostpen.errors import DataError, Interrupted
+from ghostpen.data.work import open_work, remove_stale
+from ghostpen.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def prepare_data(
 
 @dataclass(frozen=True)
 class _Counts:
-    """What was left out, repaired and masked while the sources were read."""
+    """How often each rule left something out, repaired and masked something."""
 
     dropped: Counter[str]
     repaired: Counter[str]
@@ -152,7 +153,7 @@ def _count_sources(sources: Sequence[Source], redactor: Redactor | None) -> _Cou
 
 @dataclass(frozen=True)
 class _Job:
-    """All that is to be cleaned, decided and written, and how."""
+    """All that is to be cleaned, decided and written, and how; the counts are those of reading."""
 
     sides: Sequence[Sequence[Document]]
     inputs: Inputs
@@ -164,52 +165,41 @@ class _Job:
 
 
 def _execute(job: _Job) -> PreparedData | None:
-    """Do it in a work folder, which stays if this process is interrupted or killed, or one that cleans is."""
-    try:
-        with open_work(job.out, _compute_key(job.inputs)) as work:
-            try:
-                return _clean_and_write(job, work)
-            except KeyboardInterrupt as error:
-                raise Interrupted(
-                    f"interrupted; the same command goes on from {work.dir}, which holds cleaned texts: delete it if "
-                    "you don't go on"
-                ) from error
-            except OSError:
-                work.remove()
-                raise
-    except OSError as error:
-        raise DataError(
-            f"{job.out}: can't be written ({error.strerror}); nothing was left there: give another --out"
-        ) from error
-
-
-def _clean_and_write(job: _Job, work: Work) -> PreparedData | None:
-    unified = job.inputs.typography == "unified"
-    cleaned = clean_sides(
-        job.sides, work.units, unified=unified, counter=job.counter, show_progress=job.show_progress
-    )
-    try:
-        plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
-        plan.dropped.update(job.counts.dropped)
-        plan.repaired.update(job.counts.repaired)
-        plan.masked.update(job.counts.masked)
-        manifest = (
-            _write_data(plan, job, work.staged) if job.review is None or job.review(_review(plan, job)) else None
-        )
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # the next run would come to the same end
-        work.remove()
-        raise
-    work.remove()
-    if manifest is None:
-        return None
+    """Do it in a work folder."""
+    with ExitStack() as stack:
+        with _explain_writing(job.out):
+            work = stack.enter_context(open_work(job.out, _compute_key(job.inputs)))
+            cleaned = clean_sides(
+                job.sides,
+                work.units,
+                unified=job.inputs.typography == "unified",
+                counter=job.counter,
+                show_progress=job.show_progress,
+            )
+            plan = plan_data(cleaned, job.sides, inputs=job.inputs, show_progress=job.show_progress)
+        read = job.counts
+        counts = _Counts(read.dropped + plan.dropped, read.repaired + cleaned.repaired, read.masked)
+        # What goes wrong while somebody reads is not the disk's.
+        if job.review is not None and not job.review(_review(plan, counts, job)):
+            return None
+        with _explain_writing(job.out):
+            manifest = _write_data(plan, counts, job, work.staged)
     return PreparedData(job.out, manifest, already_there=False, repeats=plan.repeats)
 
 
-def _review(plan: Plan, job: _Job) -> Review:
+@contextmanager
+def _explain_writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{out}: can't be written ({error.strerror}); nothing was left there: give another --out"
+        ) from error
+
+
+def _review(plan: Plan, counts: _Counts, job: _Job) -> Review:
     documents = [document for side in job.sides for document in side]
-    return Review(documents, plan.splits, job.out, plan.repeats, plan.dropped, plan.repaired, plan.masked)
+    return Review(documents, plan.splits, job.out, plan.repeats, counts.dropped, counts.repaired, counts.masked)
 
 
 def _compute_key(inputs: Inputs) -> str:
@@ -254,7 +244,7 @@ def _find_prepared(out: Path, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def _write_data(plan: Plan, job: _Job, staged: Path) -> Manifest:
+def _write_data(plan: Plan, counts: _Counts, job: _Job, staged: Path) -> Manifest:
     with job.show_progress() as show:
         for split in AUTHOR_SPLITS + CONTRAST_SPLITS:
             if split in plan.splits:
@@ -269,9 +259,9 @@ def _write_data(plan: Plan, job: _Job, staged: Path) -> Manifest:
         contrast_within_document=plan.contrast_within_document,
         newest_in_test=plan.newest_in_test,
         splits={split: count_split(rows, job.counter) for split, rows in plan.splits.items()},
-        dropped=dict(sorted((+plan.dropped).items())),
-        repaired=dict(sorted((+plan.repaired).items())),
-        masked=dict(sorted((+plan.masked).items())),
+        dropped=dict(sorted((+counts.dropped).items())),
+        repaired=dict(sorted((+counts.repaired).items())),
+        masked=dict(sorted((+counts.masked).items())),
         data_sha256=compute_data_sha256(staged),
         package_versions=read_versions(),
     )

@@ -108,19 +108,31 @@ class SplitFile(Iterable[Section]):
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        self._path = Path(folder) / f"{split}.jsonl"
+        """Name the file.
+
+        Raises:
+            DataError: no split is called so.
+        """
+        if split not in SPLITS:
+            raise DataError(f"no split is called {split!r}; there are: {', '.join(SPLITS)}")
+        self._path, self._split = Path(folder) / f"{split}.jsonl", split
 
     def __iter__(self) -> Iterator[Section]:
         """Read them one by one.
 
         Raises:
-            DataError: a row is not a section (file:line), or the file can't be read.
+            DataError: no such file; a row that is not a section (file:line).
         """
         try:
-            with self._path.open("rb") as file:
+            with self._path.open("rb") as file:  # as text it would also be split at U+2028, inside a row
                 for number, line in enumerate(file, start=1):
                     if line.strip():
                         yield _read_row(line, f"{self._path}:{number}")
+        except FileNotFoundError as error:
+            option = " with --contrast" if self._split in CONTRAST_SPLITS else ""
+            raise DataError(
+                f"{self._path}: no such file; give a folder that `ghostpen prepare`{option} wrote"
+            ) from error
         except OSError as error:
             raise DataError(f"{self._path}: can't be read ({error.strerror}); check its permissions") from error
 
@@ -148,26 +160,12 @@ def save_sections(sections: Sequence[AnySection], path: Path, *, progress: Progr
 
 
 def load_sections(folder: Path, split: str) -> list[Section]:
-    """Read one split of prepared data.
-
-    Args:
-        folder: what `ghostpen prepare --out` wrote.
-        split: one of SPLITS.
+    """Read one split of prepared data into memory; see `SplitFile`.
 
     Raises:
         DataError: no such split or file; a row that is not a section (file:line).
     """
-    if split not in SPLITS:
-        raise DataError(f"no split is called {split!r}; there are: {', '.join(SPLITS)}")
-    path = Path(folder) / f"{split}.jsonl"
-    try:
-        lines = path.read_bytes().split(b"\n")  # splitlines() would also split at U+2028, inside a text
-    except FileNotFoundError as error:
-        option = " with --contrast" if split in CONTRAST_SPLITS else ""
-        raise DataError(f"{path}: no such file; give a folder that `ghostpen prepare`{option} wrote") from error
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
-    return [_read_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return list(SplitFile(folder, split))
 
 
 def _read_row(line: bytes, where: str) -> Section:

@@ -5,10 +5,11 @@ Owns which section and which print comes from which document.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostpen.data.cleaning_pool import make_units
+from ghostpen.data.cleaning_pool import choose_processes, make_units
 from ghostpen.data.counting import TokenCounter
 from ghostpen.data.deduplication import KnownPrints
 from ghostpen.data.documents import Document, document_id
@@ -45,7 +46,7 @@ def clean_sides(
         show_progress: shows a bar for a title.
 
     Raises:
-        DataError: a process was killed; what was cleaned lies in the folder.
+        CleaningKilled: a process was; what was cleaned lies in the folder.
     """
     parts: list[Prints] = []
     rows: dict[str | tuple[str, int], int] = {}
@@ -56,10 +57,21 @@ def clean_sides(
         texts = (RawText(document.text, document.wrapped, document.headings) for document in documents)
         total = sum(document.stored.chars for document in documents)
         waiting = iter(documents)
-        with show_progress() as show:
-            for made in make_units(
-                texts, folder, unified=unified, counter=counter, total=total, progress=show("cleaning")
-            ):
+        with (
+            show_progress() as show,
+            closing(
+                make_units(
+                    texts,
+                    folder,
+                    unified=unified,
+                    counter=counter,
+                    total=total,
+                    progress=show("cleaning"),
+                    processes=choose_processes(total),
+                )
+            ) as units,
+        ):
+            for made in units:
                 found += _list_sections(made, waiting, rows, first_row=sum(map(len, parts)))
                 parts.append(made.prints)
                 dropped.update(made.dropped)

@@ -85,17 +85,12 @@ class ReadingOptions:
     strict: bool = False
 
 
-def read_source(source: str | Path, *, author: str | None, options: ReadingOptions | None = None) -> Source:
-    """Read one source; see `read_sources`."""
-    return read_sources([source], author=author, options=options)[0]
-
-
 def read_sources(
     sources: Sequence[str | Path],
     *,
     author: str | None,
-    options: ReadingOptions | None = None,
-    store: TextStore | None = None,
+    options: ReadingOptions,
+    store: TextStore,
 ) -> list[Source]:
     """Read every file of the sources, in the order of their names.
 
@@ -107,14 +102,12 @@ def read_sources(
         author: whose texts these are; None for contrast texts, where sender or folder names the author, and messages
             of `options.me` are left out.
         options: what a person says about the files.
-        store: gets the texts, and must be open for as long as they are wanted; None keeps them in memory.
+        store: gets the texts, and must be open for as long as they are wanted.
 
     Raises:
         DataError: a source is missing or without text; nothing can be read; it isn't clear who the author is, or
             which column holds the text; two works of one author have the same id.
     """
-    options = options or ReadingOptions()
-    store = store or TextStore()
     authorship = Authorship(options.me, own=author is not None)
     with IsolatedReader() as isolated:
         contents = [_SourceContent(str(source), authorship, options, isolated, store) for source in sources]

@@ -51,6 +51,9 @@ def ask_for_review(review: Review) -> bool:
     """Show what was dropped, as diffs, and ask whether the rest is to be written.
 
     Where nobody can be asked, everything is printed and the answer is no.
+
+    Raises:
+        KeyboardInterrupt: it was left with Ctrl-C, or Ctrl-D.
     """
     is_asked = sys.stdin.isatty() and sys.stdout.isatty()
     if is_asked:
@@ -62,7 +65,10 @@ def ask_for_review(review: Review) -> bool:
     for line in lines or ["nothing was dropped"]:
         typer.echo(line)
     if is_asked:
-        return typer.confirm(f"Write it to {review.out}?")
+        try:
+            return typer.confirm(f"Write it to {review.out}?")
+        except typer.Abort as error:  # what typer makes of Ctrl-C, which is no answer
+            raise KeyboardInterrupt from error
     typer.echo(f"nothing was written to {review.out}: leave out --review to write", err=True)
     return False
 
@@ -72,7 +78,9 @@ def render_prepared(prepared: PreparedData) -> Table:
     manifest = prepared.manifest
     notes = _render_counts(manifest.dropped, manifest.repaired, manifest.masked)
     if manifest.within_document:
-        notes.append("one document only: its own chapters are held out, which is an easier test than a whole work")
+        notes.append(
+            "too few documents: chapters of the longest are held out, which is an easier test than a whole work"
+        )
     if manifest.newest_in_test:
         notes.append("the documents are dated: the newest are the test")
     table = Table(

@@ -180,7 +180,7 @@ def _render_data(facts: CardFacts) -> str:
             lines.append(f"| {split} | " + " | ".join(f"{size:,}" for size in sizes) + " |")
         lines += ["", "`contrast` is text by other authors."]
         if facts.data.within_document:
-            lines.append("One document only: its own chapters are held out, an easier test than a whole work.")
+            lines.append("Too few documents: chapters of the longest are held out, an easier test than a whole work.")
         else:
             lines.append("Whole documents are held out for validation and test.")
     lines += [

@@ -78,7 +78,8 @@ def test_tiers_ranges_meet() -> None:
     [
         (25_000, {}, ENGLISH, []),
         (24_999, {}, ENGLISH, ["fewer than 25,000 words (about 30,000 tokens of gpt-oss)"]),
-        (25_000, {"within_document": True, "documents": 1}, ENGLISH, ["one document only"]),
+        (25_000, {"documents": 1}, ENGLISH, ["one document only"]),
+        (25_000, {"within_document": True, "documents": 2}, ENGLISH, []),  # one of the two is divided
         (25_000, {}, 'One two three four. "Five," six.', []),  # 1 of 6 words
         (25_000, {}, 'One two three. "Four five," six.', ["33% of the words stand in quotation marks"]),
     ],
@@ -128,7 +129,7 @@ def test_languages_mixed_are_found_by_the_packaged_model_and_warned_of(make_sect
     assert list(advice.languages) == ["en", "de"]
     (warning,) = advice.warnings
     assert warning.startswith("several languages (en ")
-    assert compute_advice(make_manifest(300_000), sections[:1]).warnings == ()
+    assert compute_advice(make_manifest(300_000), sections[:1], identify=load_identifier()).warnings == ()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

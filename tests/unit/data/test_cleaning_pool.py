@@ -1,6 +1,7 @@
 """Many documents made into units, by one process or by several, anew or from where they lie."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +9,11 @@ import numpy as np
 import pytest
 
 from ghostpen.data.cleaning import clean_document
-from ghostpen.data.cleaning_pool import make_units
+from ghostpen.data.cleaning_pool import CleaningKilled, choose_processes, make_units
 from ghostpen.data.counting import load_token_counter
 from ghostpen.data.duplicates import compute_prints, join_prints
 from ghostpen.data.ngrams import hash_words, read_text, read_words
 from ghostpen.data.units import MadeUnit, RawText
-from ghostpen.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,11 @@ def test_units_are_the_same_of_one_process_and_of_two(
     assert len(told) == len(alone[1])
 
 
+def test_little_text_is_cleaned_by_one_process_and_much_by_one_a_core() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert [choose_processes(chars) for chars in (0, 16 * 1024**2 - 1, 16 * 1024**2)] == [1, 1, cores]
+
+
 def test_units_numbers_are_those_of_their_texts(alone: tuple[Path, list[MadeUnit]]) -> None:
     counter = load_token_counter()
     for one in alone[1]:
@@ -114,7 +119,7 @@ def test_units_in_a_process_that_is_killed_say_so_and_what_was_made_stays(
             child.kill()
 
     total = sum(len(text.text) for text in texts)
-    with pytest.raises(DataError, match="a process that cleans texts was killed.*run the same command"):
+    with pytest.raises(CleaningKilled, match="a process that cleans texts was killed.*run the same command"):
         list(
             make_units(
                 texts, tmp_path, unified=False, counter=load_token_counter(), total=total, progress=kill, processes=2
@@ -125,6 +130,17 @@ def test_units_in_a_process_that_is_killed_say_so_and_what_was_made_stays(
     _make(texts, tmp_path, 1)
     made = {name: content for name, content in _read_files(tmp_path).items() if ".part" not in name}
     assert made == _read_files(alone[0])
+
+
+def test_units_that_nobody_takes_any_more_are_made_by_no_process(texts: list[RawText], tmp_path: Path) -> None:
+    def fail(_done: int, _total: int) -> None:
+        raise RuntimeError
+
+    counter = load_token_counter()
+    made = make_units(texts, tmp_path, unified=False, counter=counter, total=1, progress=fail, processes=2)
+    with pytest.raises(RuntimeError) as held:  # the error holds the frames, and so all that is not closed
+        next(made)
+    assert (multiprocessing.active_children(), held.type) == ([], RuntimeError)
 
 
 def test_units_of_nothing_are_none(tmp_path: Path) -> None:

@@ -2,8 +2,14 @@
 
 import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.real_tokenizer import load_real_tokenizer
+from tokenizers import Tokenizer, models
 
 from ghostpen.data.counting import TokenCounter, count_split, load_token_counter
 from ghostpen.data.manifest import DocumentCounts
@@ -114,6 +121,9 @@ def test_counter_of_another_kind_counts_whole_texts(tmp_path: Path, change: dict
         ("./now/here", "no such folder"),
         ("empty", "empty/tokenizer.json: No such file"),
         ("broken", "broken/tokenizer.json: no tokenizer"),
+        ("embedded:nope", "embedded:nope: no such folder; give one with a tokenizer.json in it, .* or embedded:tiny"),
+        ("~nobody-here/x", r"--tokenizer ~nobody-here/x: can't be looked for \("),
+        ("long" * 99, r"can't be looked for \(File name too long\)"),
         ("owner/name", "--tokenizer owner/name: can't be fetched"),  # the hub is out of reach of the tests
     ],
 )
@@ -126,6 +136,70 @@ def test_counter_that_is_not_there_says_so(
     Path("broken/tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match=message):
         load_token_counter(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "cuts"),
+    [
+        ({"added_tokens": None}, True),
+        ({"pre_tokenizer": None}, False),
+        ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": []}}, False),
+    ],
+)
+def test_counter_of_a_file_that_leaves_fields_out_is_loaded(
+    tmp_path: Path, change: dict[str, Any], cuts: bool
+) -> None:
+    fields = json.loads(EMBEDDED.read_text(encoding="utf-8")) | change
+    fields = {name: value for name, value in fields.items() if value is not None}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    counter = load_token_counter(str(tmp_path))
+    assert counter.cuts_at_blanks is cuts
+    assert counter.count(["Emma"]) == [len(counter.tokenizer.encode("Emma"))]
+
+
+def test_counter_with_dropout_counts_the_same_each_time(tmp_path: Path) -> None:
+    fields = json.loads(EMBEDDED.read_text(encoding="utf-8"))
+    fields["model"]["dropout"] = 0.9
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    text = "She walked along the river in the evening. " * 9
+    assert load_token_counter(str(tmp_path)).count([text]) == load_token_counter().count([text])
+
+
+def run_prepare(folder: Path, tokenizer: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Prepare a short text with a tokenizer; returns the exit code and what was written on standard error."""
+    (folder / "text.txt").write_text("Emma Woodhouse.\n", encoding="utf-8")
+    command = ["prepare", "text.txt", "--author", "A", "--out", "out", "--tokenizer", tokenizer]
+    done = subprocess.run(
+        [sys.executable, "-m", "ghostpen", *command],
+        cwd=folder,
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "HF_HOME": str(folder)} | (environ or {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stderr
+
+
+def test_prepare_with_a_tokenizer_that_takes_no_text_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    exit_code, stderr = run_prepare(tmp_path, "tokenizer.json")
+    said = "WordLevel error: Missing [UNK] token from the vocabulary"
+    expected = f"error: --tokenizer {tmp_path.name}: can't count these texts: {said}; give another one\n"
+    assert (exit_code, stderr) == (2, expected)
+    assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "tokenizer.json"}
+
+
+def test_prepare_with_a_tokenizer_behind_a_proxy_that_refuses_says_so(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as proxy:  # which knows no CONNECT
+        threading.Thread(target=proxy.serve_forever).start()
+        try:
+            environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_port}"}
+            exit_code, stderr = run_prepare(tmp_path, "owner/name", environ)
+        finally:
+            proxy.shutdown()
+    assert exit_code == 2
+    said = r"error: --tokenizer owner/name: can't be fetched: 501 .*; give a folder with a tokenizer.json\n"
+    assert re.fullmatch(said, stderr), stderr
 
 
 def test_prepare_with_another_tokenizer_counts_otherwise_and_writes_the_same_text(

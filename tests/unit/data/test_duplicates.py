@@ -1,14 +1,15 @@
 import random
 import re
 from collections.abc import Callable
+from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostpen.data.deduplication import Repeat, UniqueSections, drop_repeats
+from ghostpen.data.deduplication import KnownPrints, Repeat, UniqueSections, drop_repeats
 from ghostpen.data.duplicates import LEAST_JACCARD, Duplicate, compute_jaccard, compute_prints, find_duplicates
-from ghostpen.data.ngrams import PlacedWord, hash_ngrams, hash_words, place_words, read_text, read_words
+from ghostpen.data.ngrams import PlacedWord, ReadText, hash_ngrams, hash_words, place_words, read_text, read_words
 from ghostpen.data.sections import Section, document_key
 
 FIXTURES_ARE_PURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -112,7 +113,16 @@ def test_thousands_of_letters_off_one_template_are_told_apart() -> None:
 
 
 def _drop(sections: list[Section], ranks: dict[str, int] | None = None) -> UniqueSections:
-    return drop_repeats(sections, ranks={document_key(section): 0 for section in sections} | (ranks or {}))
+    compared: list[list[ReadText]] = []
+    rows: dict[str | tuple[str, int], int] = {}
+    for key, own in groupby(sections, key=document_key):
+        read = {section.section: [read_text(part) for part in section.text.split("\n\n")] for section in own}
+        rows |= {key: len(compared)} | {(key, number): len(compared) + i for i, number in enumerate(read, start=1)}
+        compared += [[part for parts in read.values() for part in parts], *read.values()]
+    known = KnownPrints(compute_prints(compared), rows)
+    return drop_repeats(
+        sections, ranks={document_key(section): 0 for section in sections} | (ranks or {}), known=known
+    )
 
 
 def _document(make_section: MakeSection, name: str, *texts: str) -> list[Section]:

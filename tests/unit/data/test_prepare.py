@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import random
@@ -6,20 +7,25 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from tests.reading import read_source, read_sources
 
+from ghostpen.data.cleaning_pool import CleaningKilled
 from ghostpen.data.manifest import list_prepared_files, load_manifest
 from ghostpen.data.prepare import prepare_data
+from ghostpen.data.progress import Progress, ignore_progress
 from ghostpen.data.redaction import Redactor
 from ghostpen.data.review import Review
 from ghostpen.data.sections import AUTHOR_SPLITS, CONTRAST_SPLITS, Section, load_sections, save_sections
-from ghostpen.data.sources import ReadingOptions, read_source, read_sources
+from ghostpen.data.sources import ReadingOptions
+from ghostpen.data.terminal import render_prepared
 from ghostpen.errors import DataError, Interrupted
 
 MakeProse = Callable[[str, int], str]
@@ -175,6 +181,20 @@ def test_prepare_single_file_is_flagged_as_divided(tmp_path: Path, make_prose: M
     assert manifest.splits["train"].words == 4800
 
 
+def test_prepare_two_documents_of_which_one_is_divided_are_not_called_one(
+    tmp_path: Path, make_prose: MakeProse
+) -> None:
+    for name, words in (("diary", 8000), ("note", 100)):
+        (tmp_path / f"{name}.txt").write_text(make_prose(name, words), encoding="utf-8")
+    prepared = prepare_data([tmp_path], author="Me", out=tmp_path / "out")
+    assert [counts.documents for counts in prepared.manifest.splits.values()] == [2, 1, 1]
+    caption = render_prepared(prepared).caption
+    assert (
+        caption
+        == "too few documents: chapters of the longest are held out, which is an easier test than a whole work"
+    )
+
+
 # The folder
 
 
@@ -250,10 +270,9 @@ def test_prepare_that_is_interrupted_at_a_question_keeps_what_was_cleaned_and_go
 
     straight = prepare_data([novels], author="A", out=tmp_path / "straight")
     out = tmp_path / "out"
-    with pytest.raises(Interrupted, match=r"the same command goes on from .*\.out\.work-"):
+    with pytest.raises(Interrupted, match=r"the same command goes on from .*\.out\.ghostpen-work,"):
         prepare_data([novels], author="A", out=out, review=interrupt)
-    (work,) = tmp_path.glob(".out.work-*")
-    assert list(work.glob("units/*.npz"))
+    assert list(tmp_path.glob(".out.ghostpen-work/units/*.npz"))
     assert not out.exists()
     assert prepare_data([novels], author="A", out=out).manifest == straight.manifest
     assert _read_bytes(out) == _read_bytes(tmp_path / "straight")
@@ -270,9 +289,37 @@ def test_prepare_that_comes_to_another_end_at_a_question_leaves_no_private_text(
     assert {path.name for path in tmp_path.iterdir()} == {"novels"}
 
 
+@pytest.mark.parametrize("title", ["cleaning", "comparing", "writing train"])
+@pytest.mark.parametrize(
+    ("error", "raised", "stays"),
+    [
+        (KeyboardInterrupt(), Interrupted, True),
+        (MemoryError(), MemoryError, True),  # another time there may be more
+        (CleaningKilled("killed"), CleaningKilled, True),
+        (RuntimeError("a mistake of ours"), RuntimeError, False),
+        (DataError("unfit"), DataError, False),
+        (OSError(errno.ENOSPC, "No space left"), DataError, False),
+    ],
+)
+def test_prepare_keeps_cleaned_texts_after_an_error_that_the_next_run_need_not_meet_and_after_no_other(
+    novels: Path, tmp_path: Path, title: str, error: BaseException, raised: type[BaseException], stays: bool
+) -> None:
+    @contextmanager
+    def show_progress() -> Iterator[Callable[[str], Progress]]:
+        yield lambda shown: fail if shown == title else ignore_progress
+
+    def fail(_done: int, _total: int) -> None:
+        raise error
+
+    with pytest.raises(raised):
+        prepare_data([novels], author="A", out=tmp_path / "out", show_progress=show_progress)
+    assert len(list(tmp_path.glob(".out.ghostpen-work/units/*.npz"))) == stays
+    assert {path.name for path in tmp_path.iterdir()} == {"novels"} | ({".out.ghostpen-work"} if stays else set())
+
+
 def test_prepare_that_is_there_already_removes_what_a_killed_run_left_beside_it(novels: Path, tmp_path: Path) -> None:
     prepare_data([novels], author="A", out=tmp_path / "out")
-    (tmp_path / f".out.work-{'0' * 16}").mkdir()
+    (tmp_path / ".out.ghostpen-work/units").mkdir(parents=True)
     assert prepare_data([novels], author="A", out=tmp_path / "out").already_there
     assert {path.name for path in tmp_path.iterdir()} == {"novels", "out"}
 

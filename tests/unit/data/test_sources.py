@@ -9,8 +9,9 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from tests.reading import read_source, read_sources
 
-from ghostpen.data.sources import ReadingOptions, Source, UnreadFile, read_source, read_sources
+from ghostpen.data.sources import ReadingOptions, Source, UnreadFile
 from ghostpen.errors import DataError
 
 ASSETS = Path(__file__).parents[2] / "assets"

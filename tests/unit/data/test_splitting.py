@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostpen.data.deduplication import NGRAM_WORDS, drop_shared_paragraphs
+from ghostpen.data.deduplication import NGRAM_WORDS, collect_ngrams, drop_shared_paragraphs
 from ghostpen.data.sections import AUTHOR_SPLITS, Section, document_key
 from ghostpen.data.splitting import GAP_WORDS, SHARES, SplitSections, Traits, split_sections
 from ghostpen.errors import DataError
@@ -255,7 +255,7 @@ def test_guard_leaves_no_ngram_of_13_words_that_is_held_out(
     start = data.draw(st.integers(0, len(every_word)))
     held_out = make_section(" ".join(every_word[start : start + 20]).upper())
     forbidden = held_out.text.lower().split()
-    guarded = drop_shared_paragraphs([train], [held_out])
+    guarded = drop_shared_paragraphs([train], collect_ngrams([held_out]))
     for section in guarded.sections:
         words = section.text.split()
         for ngram in zip(*(words[i:] for i in range(NGRAM_WORDS)), strict=False):
@@ -270,7 +270,7 @@ def test_guard_drops_the_paragraph_from_13_shared_words_on(
 ) -> None:
     quoted = [f"q{i}" for i in range(shared)]
     train = make_section(f"One.\n\nTwo {' '.join(quoted)} two.\n\nThree.")
-    guarded = drop_shared_paragraphs([train], [make_section(f"“{', '.join(quoted).upper()}!”")])
+    guarded = drop_shared_paragraphs([train], collect_ngrams([make_section(f"“{', '.join(quoted).upper()}!”")]))
     assert guarded.dropped_paragraphs == dropped
     assert (guarded.sections[0].text == "One.\n\nThree.") == bool(dropped)
     assert guarded.sections[0].ends_document
@@ -282,7 +282,7 @@ def test_guard_looks_again_where_a_dropped_paragraph_brings_two_others_together(
     first, second = ([f"{letter}{i}" for i in range(13)] for letter in "pq")
     train = make_section("\n\n".join(" ".join(words) for words in (first[:6], second, first[6:])))
     held_out = [make_section(" ".join(words)) for words in (first, second)]
-    assert drop_shared_paragraphs([train], held_out).sections == []
+    assert drop_shared_paragraphs([train], collect_ngrams(held_out)).sections == []
 
 
 @FIXTURES_ARE_PURE
@@ -292,7 +292,8 @@ def test_guard_sees_an_ngram_that_runs_across_sections(make_section: MakeSection
     parts = [f"One.\n\n{' '.join(quoted[:first])}", f"{' '.join(quoted[first:])}\n\nThree."]
     cut = [make_section(part, section=i, document="cut") for i, part in enumerate(parts)]
     whole = [make_section(" ".join(quoted), document="whole")]
-    guarded = drop_shared_paragraphs(*((cut, whole) if in_train else (whole, cut)))
+    train, held_out = (cut, whole) if in_train else (whole, cut)
+    guarded = drop_shared_paragraphs(train, collect_ngrams(held_out))
     assert guarded.dropped_paragraphs == (2 if in_train else 1)
     assert [section.text for section in guarded.sections] == (["One.", "Three."] if in_train else [])
 
@@ -300,10 +301,10 @@ def test_guard_sees_an_ngram_that_runs_across_sections(make_section: MakeSection
 def test_guard_does_not_join_two_documents(make_section: MakeSection) -> None:
     quoted = [f"q{i}" for i in range(13)]
     two = [make_section(" ".join(part), document=name) for name, part in (("a", quoted[:6]), ("b", quoted[6:]))]
-    assert drop_shared_paragraphs(two, [make_section(" ".join(quoted))]).sections == two
+    assert drop_shared_paragraphs(two, collect_ngrams([make_section(" ".join(quoted))])).sections == two
 
 
 def test_guard_moves_the_end_mark_with_the_paragraph_that_carried_it(make_section: MakeSection) -> None:
     quoted = " ".join(f"q{i}" for i in range(13))
-    guarded = drop_shared_paragraphs([make_section(f"One.\n\n{quoted}")], [make_section(quoted)])
+    guarded = drop_shared_paragraphs([make_section(f"One.\n\n{quoted}")], collect_ngrams([make_section(quoted)]))
     assert guarded.sections == [make_section("One.", ends_document=False)]

@@ -126,6 +126,18 @@ def test_card_names_the_author_as_the_person_asks() -> None:
     assert "Jane" not in card
 
 
+@pytest.mark.parametrize(
+    ("divided", "said"),
+    [
+        (False, "Whole documents are held out for validation and test."),
+        (True, "Too few documents: chapters of the longest are held out, an easier test than a whole work."),
+    ],
+)
+def test_card_tells_how_text_is_held_out(divided: bool, said: str) -> None:
+    data = DATA.model_copy(update={"within_document": divided})
+    assert said in render_card(replace(FACTS, data=data)).splitlines()
+
+
 def test_card_tells_what_was_trained_on_what() -> None:
     card = render_card(FACTS)
     for line in (
