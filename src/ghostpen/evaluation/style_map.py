@@ -11,7 +11,7 @@ import numpy as np
 
 from ghostpen.errors import UnprovenError
 from ghostpen.evaluation.masked import compute_auc
-from ghostpen.evaluation.pieces import Piece, count_words
+from ghostpen.evaluation.pieces import Piece, count_words, spread
 from ghostpen.evaluation.rhythm import LABELS, Block, Measure, cut_blocks, find_abbreviations, measure_block
 from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.evaluation.style_shape import MapJson, MapPoint
@@ -75,7 +75,7 @@ def build_map(
     points: list[MapPoint] = []
     for (who, name), pieces in groups.items():
         judged = known if who in ("real", "other") else {}
-        for block in _choose_evenly(cut_blocks(pieces, words=pool_words, seed=seed)):
+        for block in spread(cut_blocks(pieces, words=pool_words, seed=seed), MAX_POINTS):
             x, y = _score(block, verifier, judged), measure_block(block, abbreviations=abbreviations)[measure]
             points.append({"who": who, "name": name, "x": x, "y": y})
     return {
@@ -99,7 +99,7 @@ def _check_pools(
     verifier: Verifier, held_out: Sequence[Piece], others: Sequence[Piece], *, words: int, seed: int
 ) -> None:
     own, foreign = (
-        np.array([_score(block, verifier, {}) for block in _choose_evenly(blocks, most=PROOF_POOLS)])
+        np.array([_score(block, verifier, {}) for block in spread(blocks, PROOF_POOLS)])
         for blocks in (cut_blocks(pieces, words=words, seed=seed) for pieces in (held_out, others))
     )
     auc = compute_auc(own, foreign) if len(own) and len(foreign) else 0.0
@@ -108,11 +108,6 @@ def _check_pools(
             f"in pools of {words} words, for which enough was written, a map would mix up the author and others: on "
             f"real unseen text its AUC is {auc:.2f}, and must be {MIN_AUC}"
         )
-
-
-def _choose_evenly(blocks: Sequence[Block], *, most: int = MAX_POINTS) -> list[Block]:
-    places = np.linspace(0, len(blocks) - 1, min(len(blocks), most)).round().astype(int)
-    return [blocks[place] for place in places]
 
 
 def _score(block: Block, verifier: Verifier, known: Mapping[str, float]) -> float:

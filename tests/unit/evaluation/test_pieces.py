@@ -1,7 +1,7 @@
 import pytest
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, cut_text
+from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, cut_text, spread
 
 
 def test_sections_become_pieces_of_equal_length_and_keep_their_paragraphs() -> None:
@@ -17,3 +17,10 @@ def test_text_is_cut_to_its_first_words(words: int, cut: str) -> None:
 
 def test_words_are_what_blanks_separate() -> None:
     assert count_words(" Well -- she\n\ncame. ") == 4
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(0, ""), (1, "d"), (2, "be"), (3, "bdf"), (6, "abcdef"), (7, "abcdef")]
+)
+def test_spread_chooses_at_even_distances(count: int, chosen: str) -> None:
+    assert "".join(spread("abcdef", count)) == chosen
