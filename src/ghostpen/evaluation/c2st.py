@@ -11,8 +11,8 @@ Source:
     Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests".
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,11 +58,13 @@ class Scale:
     """What the test says of real text.
 
     Args:
+        texts: how many a side all three comparisons have.
         floor: the author's held-out text against other pieces of the same works.
         other_work: the author's training works against it: as far off as the author is from herself.
         others: other authors' text against it.
     """
 
+    texts: int
     floor: Auc
     other_work: Auc
     others: Auc
@@ -77,25 +79,32 @@ class Pair:
     section: str
 
 
-def compute_c2st(pairs: Sequence[Pair], *, kept: frozenset[str], words: int, seed: int) -> Auc:
-    """Compute how well what was written can be told from what the author wrote there.
+def cut_pairs(pairs: Iterable[Pair], *, words: int) -> list[Pair]:
+    """Cut both texts of a pair to the shorter one's length, `words` at most.
 
-    Both texts of a pair are cut to the shorter one's length, `words` at most; a pair of less than half of that is
-    left out.
-
-    Raises:
-        UnprovenError: there are too few pairs or sections.
+    A pair of less than half of that is left out.
     """
-    cut = [
-        (cut_text(pair.text, words=length), cut_text(pair.real, words=length), pair.section)
+    return [
+        replace(pair, text=cut_text(pair.text, words=length), real=cut_text(pair.real, words=length))
         for pair in pairs
         for length in [min(words, count_words(pair.text), count_words(pair.real))]
         if 2 * length >= words
     ]
-    sections = [section for _, _, section in cut]
+
+
+def compute_c2st(pairs: Sequence[Pair], *, kept: frozenset[str], seed: int) -> Auc:
+    """Compute how well what was written can be told from what the author wrote there.
+
+    Args:
+        pairs: as `cut_pairs` cuts them, and no more than the scale has: the more texts, the easier they are to tell.
+
+    Raises:
+        UnprovenError: there are too few pairs or sections.
+    """
+    sections = [pair.section for pair in pairs]
     compared = compare_texts(
-        [text for text, _, _ in cut],
-        [real for _, real, _ in cut],
+        [pair.text for pair in pairs],
+        [pair.real for pair in pairs],
         sections=(sections, sections),
         kept=kept,
         seed=seed,
@@ -112,17 +121,19 @@ def prove_c2st(
     kept: frozenset[str],
     seed: int,
 ) -> Scale:
-    """Prove the test on real text: so many texts a side, as far as there are.
+    """Prove the test on real text, with the same number of texts a side in all three comparisons.
 
     Args:
         held_out: pieces of the works that the samples go on with.
         training: pieces of the author's other works.
         others: pieces of other authors' works.
-        texts: as many as there are of a model's.
+        texts: as many as there are of a model's; fewer are drawn where half of the held-out pieces, or either of
+            the others, are fewer.
 
     Raises:
         UnprovenError: there is too little real text, or the test can't tell other authors from the author.
     """
+    texts = min(texts, len(held_out) // 2, len(training), len(others))
     rng = np.random.default_rng(seed)
     found: dict[str, list[Comparison]] = {"floor": [], "other_work": [], "others": []}
     for _ in range(REPEATS):
@@ -138,10 +149,10 @@ def prove_c2st(
                     seed=seed,
                 )
             )
-    scale = Scale(**{name: _pool(comparisons) for name, comparisons in found.items()})
+    scale = Scale(texts, **{name: _pool(comparisons) for name, comparisons in found.items()})
     if scale.floor.auc > MAX_FLOOR or scale.others.low <= scale.floor.high:
         raise UnprovenError(
-            f"with {scale.floor.texts} texts a side the two-sample test tells other authors' real text from the "
+            f"with {scale.texts} texts a side the two-sample test tells other authors' real text from the "
             f"author's with AUC {scale.others.auc:.2f}, the author's from itself with {scale.floor.auc:.2f}; "
             "these must be far apart, which takes more or longer texts"
         )

@@ -12,9 +12,9 @@ from typing import TypeVar, cast
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError, UnprovenError
-from ghostpen.evaluation.c2st import Auc, Pair, compute_c2st, prove_c2st
+from ghostpen.evaluation.c2st import Auc, Pair, compute_c2st, cut_pairs, prove_c2st
 from ghostpen.evaluation.delta import DeltaReport, compute_delta, fit_delta
-from ghostpen.evaluation.pieces import Piece, count_words, cut_sections
+from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, spread
 from ghostpen.evaluation.pools import POOL_WORDS, cut_pools
 from ghostpen.evaluation.regularity import compute_regularity, compute_spread
 from ghostpen.evaluation.rhythm import Rhythm, compute_rhythm
@@ -196,7 +196,10 @@ def _build_accepted(
 
 
 def _build_c2st(verifier: Verifier, texts: _Texts) -> C2stJson:
-    pairs = {label: _build_pairs(texts.choose(label, "continuation")) for label in texts.written}
+    pairs = {
+        label: cut_pairs(_build_pairs(texts.choose(label, "continuation")), words=texts.words)
+        for label in texts.written
+    }
     scale = prove_c2st(
         texts.choose_continued(),
         training=cut_sections(texts.training, words=texts.words),
@@ -205,8 +208,10 @@ def _build_c2st(verifier: Verifier, texts: _Texts) -> C2stJson:
         kept=verifier.kept,
         seed=texts.seed,
     )
-    compare = functools.partial(compute_c2st, kept=verifier.kept, words=texts.words, seed=texts.seed)
-    models = {label: _attempt(functools.partial(compare, found)) for label, found in pairs.items()}
+    compare = functools.partial(compute_c2st, kept=verifier.kept, seed=texts.seed)
+    models = {
+        label: _attempt(functools.partial(compare, spread(found, scale.texts))) for label, found in pairs.items()
+    }
     return {
         "piece_words": texts.words,
         "floor": cast(AucJson, asdict(scale.floor)),

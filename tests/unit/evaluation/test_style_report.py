@@ -91,6 +91,19 @@ def test_real_text_is_not_told_from_real_text_and_others_is(style: StyleReport) 
     assert base["auc"] > 0.9
 
 
+def test_models_and_scale_of_the_two_sample_test_have_as_many_texts(real_texts: Texts) -> None:
+    # Six sections of 15 pieces each: the scale's floor has 45 texts a side, and the model wrote 60.
+    few = {split: sections[::4] for split, sections in real_texts.items()}
+    few |= {"validation": [], "test": real_texts["test"][::6][:6]}
+    own = random.Random(1).sample(cut_sections(few["test"], words=WORDS), 60)
+    part = build_style_report(list(build_written("author", own, real=own)), author="Jane Austen", **few)["c2st"]
+    assert "refusal" not in part
+    author = part["models"]["author"]
+    assert "refusal" not in author
+    assert {part[name]["texts"] for name in ("floor", "other_work", "others")} == {45}  # type: ignore[literal-required]
+    assert (author["texts"], author["auc"]) == (45, 0.5)
+
+
 def test_delta_and_rhythm_find_the_author(style: StyleReport) -> None:
     delta, rhythm = style["delta"], style["rhythm"]
     assert "refusal" not in delta and "refusal" not in rhythm
