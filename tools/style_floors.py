@@ -180,7 +180,7 @@ def measure_c2st(novels: Mapping[str, str], others: Mapping[str, Sequence[Sectio
                 seed=0,
             )
             row = (render(auc) for auc in (scale.floor, scale.other_work, scale.others))
-            yield f"| {words} | {texts} | " + " | ".join(row) + " |"
+            yield f"| {words} | {scale.texts} | " + " | ".join(row) + " |"
 
 
 def measure_rhythm(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:

@@ -8,12 +8,12 @@ import functools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError, UnprovenError
-from ghostpen.evaluation.c2st import Auc, Pair, compute_c2st, cut_pairs, prove_c2st
-from ghostpen.evaluation.delta import DeltaReport, compute_delta, fit_delta
+from ghostpen.evaluation.c2st import Pair, compute_c2st, cut_pairs, prove_c2st
+from ghostpen.evaluation.delta import compute_ceiling, compute_delta, fit_delta
 from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, spread
 from ghostpen.evaluation.pools import POOL_WORDS, cut_pools
 from ghostpen.evaluation.regularity import compute_regularity, compute_spread
@@ -25,7 +25,6 @@ from ghostpen.evaluation.style_shape import (
     AucJson,
     C2stJson,
     DeltaJson,
-    DeltaModelJson,
     DeltaProofJson,
     Losses,
     MapJson,
@@ -146,6 +145,15 @@ def _attempt(build: Callable[[], T]) -> T | Refusal:
         return {"refusal": error.message}
 
 
+def _attempt_each(given: Mapping[ModelLabel, S], compute: Callable[[S], Any]) -> dict[ModelLabel, Any]:
+    """Return what is computed for each model, a dataclass, as JSON, or why it would mean nothing."""
+
+    def build(one: S) -> dict[str, Any]:
+        return asdict(compute(one))
+
+    return {label: _attempt(functools.partial(build, one)) for label, one in given.items()}
+
+
 def _after(found: S | Refusal, build: Callable[[S], T]) -> T | Refusal:
     """Build from what was found, or hand on why it was not."""
     if isinstance(found, dict) and "refusal" in found:
@@ -208,19 +216,13 @@ def _build_c2st(verifier: Verifier, texts: _Texts) -> C2stJson:
         kept=verifier.kept,
         seed=texts.seed,
     )
-    compare = functools.partial(compute_c2st, kept=verifier.kept, seed=texts.seed)
-    models = {
-        label: _attempt(functools.partial(compare, spread(found, scale.texts))) for label, found in pairs.items()
-    }
+    pairs = {label: spread(found, scale.texts) for label, found in pairs.items()}
     return {
         "piece_words": texts.words,
         "floor": cast(AucJson, asdict(scale.floor)),
         "other_work": cast(AucJson, asdict(scale.other_work)),
         "others": cast(AucJson, asdict(scale.others)),
-        "models": {
-            label: cast(AucJson, asdict(found)) if isinstance(found, Auc) else found
-            for label, found in models.items()
-        },
+        "models": _attempt_each(pairs, functools.partial(compute_c2st, kept=verifier.kept, seed=texts.seed)),
     }
 
 
@@ -229,35 +231,19 @@ def _build_pairs(continuations: Iterable[Written]) -> list[Pair]:
 
 
 def _build_delta(texts: _Texts) -> DeltaJson:
+    if not texts.words:
+        raise UnprovenError("nothing was written")
     training = [*texts.training, *texts.others_training]
     author = texts.training[0].author if texts.training else texts.author
     model = fit_delta(_cut_pools(training), author=author)
     real = [pool for pools in _cut_pools(texts.held_out).values() for pool in pools]
     others = [pool for pools in _cut_pools(texts.others_test).values() for pool in pools]
-    reports = {
-        label: compute_delta(model, cut_pools(text.text for text in found), real=real, others=others)
-        for label, found in texts.written.items()
-    }
-    refusals = {report.refusal for report in reports.values()}
-    ceiling = next((report.ceiling for report in reports.values() if report.ceiling), None)
-    if ceiling is None or None not in refusals:
-        raise UnprovenError(next(iter(refusals), None) or "nothing was written")
-    return {
-        "pool_words": POOL_WORDS,
-        "real": cast(DeltaProofJson, asdict(ceiling)),
-        "models": {label: _build_delta_model(report) for label, report in reports.items()},
-    }
-
-
-def _build_delta_model(report: DeltaReport) -> DeltaModelJson | Refusal:
-    if report.own is None or report.nearest is None or report.recognised is None:
-        return {"refusal": report.refusal or ""}
-    return {
-        "pools": report.pools,
-        "own": report.own,
-        "nearest": report.nearest,
-        "recognised": report.recognised,
-    }
+    ceiling = compute_ceiling(model, real=real, others=others)
+    pools = {label: cut_pools(text.text for text in found) for label, found in texts.written.items()}
+    models = _attempt_each(pools, functools.partial(compute_delta, model, ceiling=ceiling))
+    if all("refusal" in one for one in models.values()):
+        raise UnprovenError(next(one["refusal"] for one in models.values()))
+    return {"pool_words": POOL_WORDS, "real": cast(DeltaProofJson, asdict(ceiling)), "models": models}
 
 
 def _cut_pools(sections: Iterable[Section]) -> dict[str, list[str]]:

@@ -118,6 +118,19 @@ def test_delta_and_rhythm_find_the_author(style: StyleReport) -> None:
     assert furthest["author"] < 3 < min(furthest["base"], furthest["control"])
 
 
+def test_delta_of_one_model_is_refused_and_that_of_others_is_not(real_texts: Texts) -> None:
+    texts = {split: sections[::3] for split, sections in real_texts.items()}
+    own = draw(texts["test"], 30, seed=1)  # 6,000 words
+    few = list(build_written("base", own[:10], real=own[:10]))
+    part = build_style_report([*few, *build_written("author", own, real=own)], author="Jane Austen", **texts)
+    assert "refusal" not in part["delta"]
+    models = part["delta"]["models"]
+    assert models["base"] == {"refusal": "the samples are less than a pool of 5,000 words"}
+    assert "refusal" not in models["author"] and models["author"]["pools"] == 1
+    alone = build_style_report(few, author="Jane Austen", **texts)
+    assert alone["delta"] == {"refusal": "the samples are less than a pool of 5,000 words"}
+
+
 def test_even_losses_are_found_too_even(style: StyleReport) -> None:
     part = style["regularity"]
     assert "refusal" not in part
