@@ -16,7 +16,7 @@ from ghostpen.evaluation.c2st import Pair, compute_c2st, cut_pairs, prove_c2st
 from ghostpen.evaluation.delta import compute_ceiling, compute_delta, fit_delta
 from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, spread
 from ghostpen.evaluation.pools import POOL_WORDS, cut_pools
-from ghostpen.evaluation.regularity import compute_regularity, compute_spread
+from ghostpen.evaluation.regularity import compute_real_spread, compute_regularity
 from ghostpen.evaluation.rhythm import Rhythm, compute_rhythm
 from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.evaluation.style_map import build_map
@@ -30,7 +30,6 @@ from ghostpen.evaluation.style_shape import (
     MapJson,
     Refusal,
     RegularityJson,
-    RegularityModelJson,
     RhythmJson,
     VerifierJson,
     VerifierProofJson,
@@ -274,27 +273,10 @@ def _build_pieces(written: Iterable[Written]) -> list[Piece]:
 def _build_regularity(texts: _Texts, losses: Losses | None) -> RegularityJson:
     if losses is None or "real" not in losses:
         raise UnprovenError("how predictable each text is under the control adapter is not known")
-    real = compute_spread(losses["real"])
-    compare = functools.partial(_build_spread, real=losses["real"], seed=texts.seed)
-    return {
-        "texts": real.texts,
-        "mean": real.mean,
-        "deviation": real.deviation,
-        "models": {
-            label: _attempt(functools.partial(compare, losses[label])) for label in texts.written if label in losses
-        },
-    }
-
-
-def _build_spread(written: Sequence[float], *, real: Sequence[float], seed: int) -> RegularityModelJson:
-    found = compute_regularity(written, real=real, seed=seed)
-    return {
-        "texts": found.written.texts,
-        "mean": found.written.mean,
-        "deviation": found.written.deviation,
-        "z_mean": found.z_mean,
-        "z_deviation": found.z_deviation,
-    }
+    real = losses["real"]
+    given = {label: losses[label] for label in texts.written if label in losses}
+    models = _attempt_each(given, functools.partial(compute_regularity, real=real, seed=texts.seed))
+    return cast(RegularityJson, {**asdict(compute_real_spread(real)), "models": models})
 
 
 def _build_map(verifier: Verifier, texts: _Texts, rhythm: Rhythm | Refusal) -> MapJson:

@@ -172,7 +172,7 @@ class RhythmJson(TypedDict):
 
 @final
 class RegularityModelJson(TypedDict):
-    """Bits per byte under the control: mean and deviation over texts, and z of their difference to real text's."""
+    """As `regularity.Regularity`, of bits per byte under the control; z is of the difference to real text's."""
 
     texts: int
     mean: float
