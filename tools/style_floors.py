@@ -25,7 +25,7 @@ from ghostpen.evaluation.pieces import Piece, cut_sections
 from ghostpen.evaluation.pools import POOL_WORDS, cut_pools, cut_pools_by_author
 from ghostpen.evaluation.rhythm import LABELS, cut_blocks, find_abbreviations, measure_block
 from ghostpen.evaluation.spans import find_shared_spans
-from ghostpen.evaluation.verifier import VerifierProof, compute_proof, fit_verifier
+from ghostpen.evaluation.verifier import Verifier, VerifierProof, compute_proof, fit_verifier
 
 TEXTS = Path(__file__).parents[1] / "src/ghostpen/assets/texts"
 AUTHOR = "austen"
@@ -130,6 +130,11 @@ def cut_others(others: Mapping[str, Sequence[Section]], *splits: str) -> list[Se
     ]
 
 
+def fit(own: Sequence[Section], others: Sequence[Section], *, words: int) -> Verifier:
+    """Fit a verifier to sections."""
+    return fit_verifier(cut_sections(own, words=words), cut_sections(others, words=words), words=words)
+
+
 def measure_verifier(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
     """Measure the verifier on every novel in turn, and on authors that it does not know, by the pieces' length."""
     chapters = {name: cut_chapters(text, AUTHOR, name) for name, text in novels.items()}
@@ -140,7 +145,7 @@ def measure_verifier(novels: Mapping[str, str], others: Mapping[str, Sequence[Se
         anne: list[float] = []
         for held_out in novels:
             training = [section for name, found in chapters.items() if name != held_out for section in found]
-            verifier = fit_verifier(training, known, words=words)
+            verifier = fit(training, known, words=words)
             pieces = cut_sections(strangers, words=words)
             own = verifier.score([piece.text for piece in cut_sections(chapters[held_out], words=words)])
             foreign = verifier.score([piece.text for piece in pieces])
@@ -164,7 +169,7 @@ def measure_c2st(novels: Mapping[str, str], others: Mapping[str, Sequence[Sectio
     chapters = {name: cut_chapters(text, AUTHOR, name) for name, text in novels.items()}
     held_out = [section for name in ("persuasion", "emma") for section in chapters.pop(name)]
     training = [section for found in chapters.values() for section in found]
-    kept = fit_verifier(training, cut_others(others, "train"), words=SAMPLE_WORDS).kept
+    kept = fit(training, cut_others(others, "train"), words=SAMPLE_WORDS).kept
 
     def render(auc: Auc) -> str:
         return f"{auc.auc:.2f} [{auc.low:.2f}, {auc.high:.2f}]"

@@ -144,7 +144,7 @@ def prove_c2st(
                 compare_texts(
                     [piece.text for piece in left],
                     [piece.text for piece in right],
-                    sections=([_name_section(piece) for piece in left], [_name_section(piece) for piece in right]),
+                    sections=([piece.place for piece in left], [piece.place for piece in right]),
                     kept=kept,
                     seed=seed,
                 )
@@ -184,9 +184,10 @@ def compare_texts(
         )
     masked = [mask_tokens(read_tokens(text), kept) for text in (*texts, *real)]
     labels = np.array([1] * len(texts) + [0] * len(real), dtype=np.intp)
-    decided = cross_validate(masked, labels, folds=_choose_folds(*sections))
+    folds = _choose_folds(*sections)
+    decided = cross_validate(masked, labels, folds=folds)
     names = [*sections[0], *sections[1]]
-    auc, draws = _resample_auc(decided, labels, folds=_choose_folds(*sections), sections=names, seed=seed)
+    auc, draws = _resample_auc(decided, labels, folds=folds, sections=names, seed=seed)
     return Comparison(fewest, auc, draws)
 
 
@@ -234,7 +235,3 @@ def _halve(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[list[Piec
 
 def _draw(pieces: Sequence[Piece], count: int, rng: np.random.Generator) -> list[Piece]:
     return [pieces[place] for place in rng.permutation(len(pieces))[:count]]
-
-
-def _name_section(piece: Piece) -> str:
-    return f"{piece.author}/{piece.document}/{piece.section}"

@@ -40,10 +40,12 @@ class MaskedClassifier:
         return np.asarray(self.model.decision_function(self.vectoriser.transform(texts)), dtype=np.float64)
 
 
-def fit_masked(texts: Sequence[Sequence[str]], labels: IntArray) -> MaskedClassifier:
-    """Fit to masked texts, both labels counting the same, however many there are of each."""
+def fit_masked(
+    texts: Sequence[Sequence[str]], labels: IntArray, *, folds: IntArray
+) -> tuple[MaskedClassifier, FloatArray]:
+    """Fit to masked texts, both labels counting the same; and judge the same texts, as `cross_validate` does."""
     vectoriser, rows = _vectorise(texts)
-    return MaskedClassifier(vectoriser, _fit(rows, labels))
+    return MaskedClassifier(vectoriser, _fit(rows, labels)), _judge_folds(rows, labels, folds=folds)
 
 
 def cross_validate(texts: Sequence[Sequence[str]], labels: IntArray, *, folds: IntArray) -> FloatArray:
@@ -55,11 +57,7 @@ def cross_validate(texts: Sequence[Sequence[str]], labels: IntArray, *, folds: I
         folds: the fold of each text; both labels must be outside each.
     """
     _, rows = _vectorise(texts)
-    decided = np.zeros(len(texts), dtype=np.float64)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        decided[inside] = _fit(rows[~inside], labels[~inside]).decision_function(rows[inside])
-    return decided
+    return _judge_folds(rows, labels, folds=folds)
 
 
 def calibrate(decided: FloatArray, labels: IntArray) -> tuple[float, float]:
@@ -100,6 +98,14 @@ def _vectorise(texts: Sequence[Sequence[str]]) -> tuple[Any, Any]:
 
     vectoriser = TfidfVectorizer(analyzer=_read_ngrams, sublinear_tf=True, min_df=MIN_TEXTS, dtype=np.float32)
     return vectoriser, vectoriser.fit_transform(texts)
+
+
+def _judge_folds(rows: Any, labels: IntArray, *, folds: IntArray) -> FloatArray:
+    decided = np.zeros(len(labels), dtype=np.float64)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        decided[inside] = _fit(rows[~inside], labels[~inside]).decision_function(rows[inside])
+    return decided
 
 
 def _fit(rows: Any, labels: IntArray) -> Any:

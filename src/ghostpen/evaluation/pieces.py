@@ -23,6 +23,11 @@ class Piece:
     document: str
     section: int
 
+    @property
+    def place(self) -> str:
+        """Name the section that it is from."""
+        return f"{self.author}/{self.document}/{self.section}"
+
 
 def cut_sections(sections: Iterable[Section], *, words: int) -> list[Piece]:
     """Cut sections into pieces of so many words; what is left over at a section's end is left out.

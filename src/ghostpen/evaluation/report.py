@@ -39,7 +39,7 @@ from ghostpen.evaluation.specificity import (
     compute_gain,
     compute_specificity,
 )
-from ghostpen.evaluation.style_report import StyleReport
+from ghostpen.evaluation.style_shape import StyleReport
 from ghostpen.evaluation.written_report import WrittenReport
 from ghostpen.files import write_text_atomically
 from ghostpen.score import Score, sum_scores

@@ -117,10 +117,11 @@ def test_pools_have_the_same_number_of_words_and_keep_paragraphs(texts: list[str
     assert cut_pools(texts, words=3) == pools
 
 
-def test_pools_by_author_do_not_reach_over_documents() -> None:
+def test_pools_by_author_reach_over_documents_and_not_over_authors() -> None:
     rows = [("x", "one", "a b c"), ("x", "one", "d"), ("x", "two", "e f g"), ("y", "one", "h")]
     sections = [Section(text, author, document, 0, True, True) for author, document, text in rows]
-    assert cut_pools_by_author(sections, words=2) == {"x": ["a b", "c\n\nd", "e f"]}
+    assert cut_pools_by_author(sections, words=2) == {"x": ["a b", "c\n\nd", "e f"], "y": []}
+    assert cut_pools_by_author(sections, words=3) == {"x": ["a b c", "d\n\ne f"], "y": []}
 
 
 def test_unseen_novel_is_its_authors_and_other_novelists_are_not() -> None:

@@ -27,7 +27,10 @@ def test_groups_go_whole_into_folds_of_equal_size() -> None:
 def test_classifier_tells_labels_by_their_words() -> None:
     texts = [["it", "was"]] * 5 + [["was", "it"]] * 3
     labels = np.array([1] * 5 + [0] * 3)
-    decided = fit_masked(texts, labels).decide([["it", "was"], ["was", "it"], ["new"]])
+    folds = np.array([0, 1] * 4)
+    classifier, judged = fit_masked(texts, labels, folds=folds)
+    assert (judged == cross_validate(texts, labels, folds=folds)).all()
+    decided = classifier.decide([["it", "was"], ["was", "it"], ["new"]])
     assert decided[0] > 0 > decided[1]
     assert decided[2] == pytest.approx(0, abs=0.1)  # of nothing known: labels count the same, not texts
 

@@ -8,6 +8,7 @@ def test_sections_become_pieces_of_equal_length_and_keep_their_paragraphs() -> N
     sections = [Section("a b.\n\nC  d e", "x", "one", 3, True, True), Section("f", "x", "one", 4, True, True)]
     assert cut_sections(sections, words=2) == [Piece("a b.", "x", "one", 3), Piece("C  d", "x", "one", 3)]
     assert cut_sections(sections, words=3) == [Piece("a b.\n\nC", "x", "one", 3)]
+    assert cut_sections(sections, words=3)[0].place == "x/one/3"
 
 
 @pytest.mark.parametrize(("words", "cut"), [(0, ""), (2, "a\n\nb"), (9, "a\n\nb c!")])

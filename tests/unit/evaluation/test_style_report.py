@@ -13,7 +13,8 @@ from rich.console import Console
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.pieces import Piece, cut_sections, cut_text
 from ghostpen.evaluation.specificity import ModelLabel
-from ghostpen.evaluation.style_report import StyleReport, build_style_report
+from ghostpen.evaluation.style_report import build_style_report
+from ghostpen.evaluation.style_shape import StyleParts, StyleReport
 from ghostpen.evaluation.style_table import render_style_table
 from ghostpen.evaluation.written import Written
 
@@ -229,7 +230,7 @@ def test_order_of_the_texts_does_not_change_the_verdict_and_twice_is_the_same(re
         ),
         ("test", {"verifier": "the author's held-out text makes 15 pieces", "map": "the author's held-out text"}),
         ("others_test", {"verifier": "the other authors' held-out text makes 0", "map": "other authors' held-out"}),
-        ("written", {name: "nothing was written" for name in ("verifier", "c2st", "delta", "rhythm", "map")}),
+        ("written", {name: "nothing was written" for name in StyleParts.__annotations__}),
         ("losses", {"regularity": "how predictable each text is under the control adapter is not known"}),
     ],
 )
