@@ -1,8 +1,10 @@
+import copy
 import math
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests.reports import PROTOCOL
 
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.pools import cut_pools
@@ -40,14 +42,7 @@ def report() -> Report:
         others_parts=["irving", "irving", "irving", "bronte", "bronte", "bronte"],
         author_words=[20 * n for n in range(1, 7)],  # a word of 5 bytes
         others_words=[20 * n for n in range(1, 7)],
-        protocol={
-            "window": 256,
-            "stride": 128,
-            "training_seed": 7,
-            "data_sha256": "0" * 64,
-            "adapters_sha256": {},
-            "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
-        },
+        protocol=copy.deepcopy(PROTOCOL),
         resamples=100,
         seed=3,
     )

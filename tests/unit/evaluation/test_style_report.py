@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from tests.reports import find_misfits
 
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.pieces import Piece, cut_sections, cut_text
@@ -59,8 +60,9 @@ def style(written: list[Written], real_texts: Texts) -> StyleReport:
     return build_style_report(written, author="Jane Austen", **real_texts, losses=losses)  # type: ignore[arg-type]
 
 
-def test_report_is_finite_json(style: StyleReport) -> None:
+def test_report_is_finite_json_of_the_shape_that_is_declared(style: StyleReport) -> None:
     assert json.loads(json.dumps(style, allow_nan=False)) == style
+    assert list(find_misfits(style, StyleReport)) == []
     assert style["texts"] == {
         "base": {"continuations": 60, "topics": 0, "words": 12_000},
         "control": {"continuations": 60, "topics": 0, "words": 12_000},
@@ -191,7 +193,7 @@ def test_table_says_why_something_was_not_measured(style: StyleReport) -> None:
     assert "refusal" not in c2st
     c2st["models"]["base"] = {"refusal": "few"}
     text = render(changed)
-    assert "Not measured: Rhythm, Delta; [too] little." in text
+    assert "Not measured: Rhythm, Delta, Style map; [too] little." in text
     assert "Not measured: Two-sample test of the base model; few." in text
     assert "Delta to the author" not in text
     assert "different words" not in text
