@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import FloatArray, IntArray, cross_validate, split_groups
+from ghostpen.evaluation.arrays import FloatArray, IntArray
+from ghostpen.evaluation.auc import resample_within_folds
+from ghostpen.evaluation.masked import cross_validate, split_groups
 from ghostpen.evaluation.masking import mask_tokens, read_tokens
 from ghostpen.evaluation.pieces import Piece, count_words, cut_text
 
@@ -32,6 +34,7 @@ REPEATS = 3
 """Draws of real text: which pieces are drawn matters more to a floor than the interval of one draw tells."""
 
 RESAMPLES = 1000
+"""Of sections; a draw does not fit the classifiers anew."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def compare_texts(
     folds = _choose_folds(*sections)
     decided = cross_validate(masked, labels, folds=folds)
     names = [*sections[0], *sections[1]]
-    auc, draws = _resample_auc(decided, labels, folds=folds, sections=names, seed=seed)
+    auc, draws = resample_within_folds(decided, labels, folds=folds, sections=names, resamples=RESAMPLES, seed=seed)
     return Comparison(fewest, auc, draws)
 
 
@@ -202,30 +205,6 @@ def _choose_folds(left: Sequence[str], right: Sequence[str]) -> IntArray:
     new = [section for section in left if section not in folds]
     folds |= dict(zip(new, split_groups(new, folds=FOLDS), strict=True))
     return np.array([folds[section] for section in (*left, *right)], dtype=np.intp)
-
-
-def _resample_auc(
-    decided: FloatArray, labels: IntArray, *, folds: IntArray, sections: Sequence[str], seed: int
-) -> tuple[float, FloatArray]:
-    """Return the AUC within folds, and that of each bootstrap draw of sections.
-
-    Summed over pairs of sections first, a draw is a product with how often each section occurs. A draw does not fit
-    the classifiers anew.
-    """
-    names = {name: place for place, name in enumerate(sorted(set(sections)))}
-    places = np.array([names[section] for section in sections])
-    above, compared = np.zeros((2, len(names), len(names)))
-    for fold in np.unique(folds):
-        ours, theirs = (np.flatnonzero((folds == fold) & (labels == label)) for label in (1, 0))
-        difference = np.sign(decided[ours][:, None] - decided[theirs][None, :])
-        cells = (places[ours][:, None], places[theirs][None, :])
-        np.add.at(above, cells, (difference + 1) / 2)
-        np.add.at(compared, cells, 1.0)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-    times = drawn.astype(np.float64)
-    counted = ((times @ compared) * times).sum(axis=1)
-    draws = ((times @ above) * times).sum(axis=1)[counted > 0] / counted[counted > 0]
-    return float(above.sum() / compared.sum()), draws
 
 
 def _halve(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[list[Piece], list[Piece]]:

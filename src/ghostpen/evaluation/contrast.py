@@ -15,9 +15,10 @@ from typing import cast
 import numpy as np
 
 from ghostpen.data.sections import Section
+from ghostpen.evaluation.auc import compute_auc, resample_sides
 from ghostpen.evaluation.pieces import Piece, cut_sections, spread
 from ghostpen.evaluation.report_shape import ContrastReport, IntervalJson
-from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, FloatArray, Interval, ModelLabel
+from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, Interval, ModelLabel
 from ghostpen.score import Score
 
 PIECE_WORDS = 400
@@ -26,7 +27,10 @@ MAX_PIECES = 100
 MIN_PIECES = 20
 """Of either side; with fewer, none is scored."""
 
+RESAMPLES = 2000
 AUTHOR_TEXT, OTHERS_TEXT = "the author's text", "others' text"
+
+Sides = tuple[Sequence[str], Sequence[str]]
 
 
 def choose_pieces(sections: Iterable[Section]) -> list[Piece]:
@@ -34,43 +38,21 @@ def choose_pieces(sections: Iterable[Section]) -> list[Piece]:
     return spread(cut_sections(sections, words=PIECE_WORDS), MAX_PIECES)
 
 
-def compute_auc(
-    author: Sequence[float],
-    others: Sequence[float],
-    *,
-    author_sections: Sequence[str],
-    others_sections: Sequence[str],
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
+def compute_interval(author: Sequence[float], others: Sequence[float], *, sections: Sides, seed: int = 0) -> Interval:
     """Compute the AUC with its percentile bootstrap interval over sections. Neither side may be empty.
 
     Args:
         author: s of each of the author's pieces.
         others: s of each of the others'.
-        author_sections: the section of each of the author's pieces; sections are drawn, as pieces of one are alike.
-        others_sections: likewise of the others'.
-
-    Source:
-        AUC = P(s_author > s_others) + P(s_author = s_others) / 2: Hanley and McNeil 1982, "The meaning and use of
-        the area under a receiver operating characteristic (ROC) curve".
+        sections: that of each of the author's pieces, and that of each of the others'.
     """
-    left, right = np.asarray(author)[:, None], np.asarray(others)[None, :]
-    wins = (left > right) + (left == right) / 2
-    rows, columns = _build_membership(author_sections), _build_membership(others_sections)
-    by_section = rows @ wins @ columns.T  # (sections of the author, sections of others)
-    pairs = np.outer(rows.sum(axis=1), columns.sum(axis=1))
-    estimate = float(wins.mean())
-    if min(len(rows), len(columns)) < MIN_SECTIONS:
+    sides = np.asarray(author, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    estimate = compute_auc(*sides)
+    if min(len(set(names)) for names in sections) < MIN_SECTIONS:
         return Interval(estimate, None, None)
-    streams = np.random.default_rng(seed).spawn(2)
-    times = [
-        stream.multinomial(len(group), np.full(len(group), 1 / len(group)), size=resamples).astype(np.float64)
-        for stream, group in zip(streams, (rows, columns), strict=True)
-    ]
-    won, drawn = (np.einsum("rs,st,rt->r", times[0], table, times[1]) for table in (by_section, pairs))
+    draws = resample_sides(*sides, sections=sections, resamples=RESAMPLES, seed=seed)
     tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.quantile(won / drawn, [tail, 1 - tail])
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))
 
 
@@ -120,13 +102,5 @@ def _measure_auc(
         compute_savings(scores["control", f"pieces of {name}"], scores["author", f"pieces of {name}"])
         for name in (AUTHOR_TEXT, OTHERS_TEXT)
     )
-    author_sections, others_sections = (
-        [piece.place for piece in pieces[name]] for name in (AUTHOR_TEXT, OTHERS_TEXT)
-    )
-    return compute_auc(author, others, author_sections=author_sections, others_sections=others_sections)
-
-
-def _build_membership(origins: Sequence[str]) -> FloatArray:
-    """Build a matrix (sections, pieces): 1 where the piece is of the section."""
-    sections = sorted(set(origins))
-    return np.array([[float(origin == section) for origin in origins] for section in sections])
+    own, foreign = ([piece.place for piece in pieces[name]] for name in (AUTHOR_TEXT, OTHERS_TEXT))
+    return compute_interval(author, others, sections=(own, foreign))

@@ -16,18 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostpen.data.ngrams import read_words
 from ghostpen.errors import NothingCountedError, UnprovenError
+from ghostpen.evaluation.arrays import FloatArray
 from ghostpen.evaluation.pools import POOL_WORDS
 
 FREQUENT_WORDS = 500
 MIN_REAL_POOLS = 3
 MIN_CEILING = 0.9
 """At least so many of the author's real unseen pools must be found to be the author's, and of others' to be not."""
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from ghostpen.evaluation.arrays import FloatArray, IntArray
 
 LONGEST_NGRAM = 3
 MIN_TEXTS = 3
@@ -22,7 +20,6 @@ MIN_TEXTS = 3
 
 STRENGTH = 10.0
 """scikit-learn's C. From 1 to 100 the AUC on the sample texts changes by .005."""
-
 
 UNBOUND = 1e6
 """C where nothing is to be kept small: two numbers are fitted to hundreds."""
@@ -83,14 +80,6 @@ def split_groups(groups: Sequence[str], *, folds: int) -> IntArray:
         chosen[group] = filled.index(min(filled))
         filled[chosen[group]] += sizes[group]
     return np.array([chosen[group] for group in groups], dtype=np.intp)
-
-
-def compute_auc(positive: FloatArray, negative: FloatArray) -> float:
-    """Compute how often a positive's score is above a negative's; equal counts half. Neither may be empty."""
-    order = np.sort(negative)
-    below = np.searchsorted(order, positive, side="left")
-    not_above = np.searchsorted(order, positive, side="right")
-    return float((below + not_above).mean() / (2 * len(negative)))
 
 
 def _vectorise(texts: Sequence[Sequence[str]]) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import FloatArray
+from ghostpen.evaluation.arrays import FloatArray
 
 MIN_TEXTS = 30
 """Of each side: the deviation of 30 numbers is known to about an eighth."""

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostpen.errors import DataError, NothingCountedError
+from ghostpen.evaluation.arrays import FloatArray
 from ghostpen.score import Score
 
 ModelLabel = Literal["base", "prompted", "control", "author"]
@@ -33,8 +33,6 @@ SectionScores = Mapping[ModelLabel, Sequence[Score]]
 CONFIDENCE_LEVEL = 0.95
 MIN_SECTIONS = 5
 """Below this no interval is given: a bootstrap of so few units is far too narrow to be believed."""
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import compute_auc
+from ghostpen.evaluation.auc import compute_auc
 from ghostpen.evaluation.pieces import Piece, count_words, spread
 from ghostpen.evaluation.rhythm import LABELS, Block, Measure, cut_blocks, measure_block
 from ghostpen.evaluation.specificity import ModelLabel

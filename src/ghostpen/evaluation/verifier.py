@@ -23,15 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import (
-    FloatArray,
-    IntArray,
-    MaskedClassifier,
-    calibrate,
-    compute_auc,
-    fit_masked,
-    split_groups,
-)
+from ghostpen.evaluation.arrays import FloatArray, IntArray
+from ghostpen.evaluation.auc import compute_auc
+from ghostpen.evaluation.masked import MaskedClassifier, calibrate, fit_masked, split_groups
 from ghostpen.evaluation.masking import choose_kept_words, mask_tokens, read_tokens
 from ghostpen.evaluation.pieces import Piece, count_words, cut_text
 
