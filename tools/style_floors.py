@@ -74,8 +74,8 @@ def measure_copying(novels: Mapping[str, str], read: Callable[[str], list[str]])
 def measure_names(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
     """Measure names of the other five novels in 80-word pieces of each, with and without other authors to compare."""
     for held_out, text in novels.items():
-        words = text.split()
-        real = [" ".join(words[start : start + 80]) for start in range(0, len(words) - 80, 80)]
+        whole = Section(text, AUTHOR, held_out, 0, True, True)
+        real = [piece.text for piece in cut_sections([whole], words=80)]
         training = [other for name, other in novels.items() if name != held_out]
         floors = [
             compute_name_leak([("x", "")], find_names(training, others=contrast), real=real).floor
