@@ -18,7 +18,7 @@ from ghostpen.data.sections import Section
 from ghostpen.evaluation.auc import compute_auc, resample_sides
 from ghostpen.evaluation.pieces import Piece, cut_sections, spread
 from ghostpen.evaluation.report_shape import ContrastReport, IntervalJson
-from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, Interval, ModelLabel
+from ghostpen.evaluation.specificity import Interval, ModelLabel, build_interval
 from ghostpen.score import Score
 
 PIECE_WORDS = 400
@@ -47,13 +47,8 @@ def compute_interval(author: Sequence[float], others: Sequence[float], *, sectio
         sections: that of each of the author's pieces, and that of each of the others'.
     """
     sides = np.asarray(author, dtype=np.float64), np.asarray(others, dtype=np.float64)
-    estimate = compute_auc(*sides)
-    if min(len(set(names)) for names in sections) < MIN_SECTIONS:
-        return Interval(estimate, None, None)
     draws = resample_sides(*sides, sections=sections, resamples=RESAMPLES, seed=seed)
-    tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high))
+    return build_interval(compute_auc(*sides), draws=draws, sections=min(len(set(names)) for names in sections))
 
 
 def compute_savings(control: Sequence[Score], author: Sequence[Score]) -> list[float]:
