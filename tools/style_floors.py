@@ -36,17 +36,19 @@ CHAPTER_WORDS = 3_000
 
 
 def load_texts() -> tuple[dict[str, str], dict[str, list[Section]]]:
-    """Return Austen's novels by name, and the other authors' sections by split."""
+    """Return Austen's novels by name, and the other authors' works by split, whole, each as one section."""
     with zipfile.ZipFile(TEXTS / "austen.zip") as opened:
         novels = {Path(name).stem: opened.read(name).decode() for name in opened.namelist() if name.endswith(".txt")}
-    others: dict[str, list[Section]] = {}
+    works: dict[tuple[str, str, str], list[str]] = {}
     with zipfile.ZipFile(TEXTS / "contrast.zip") as opened:
         for name in opened.namelist():
             if name.count("/") == 2 and name.endswith(".txt"):
-                split, author, _ = name.split("/")
-                # An author's works as one document: some are chapters shorter than a pool.
-                section = Section(opened.read(name).decode(), author, author, 0, True, True)
-                others.setdefault(split, []).append(section)
+                split, author, document = name.removesuffix(".txt").split("/")
+                work = document.partition("-ch0")[0]  # some files are chapters of one
+                works.setdefault((split, author, work), []).append(opened.read(name).decode())
+    others: dict[str, list[Section]] = {}
+    for (split, author, work), chapters in works.items():
+        others.setdefault(split, []).append(Section("\n\n".join(chapters), author, work, 0, True, True))
     return novels, others
 
 
@@ -121,12 +123,12 @@ def cut_chapters(text: str, author: str, document: str) -> list[Section]:
 
 
 def cut_others(others: Mapping[str, Sequence[Section]], *splits: str) -> list[Section]:
-    """Cut other authors' texts into sections, each document by itself."""
+    """Cut other authors' works into sections, each by itself."""
     return [
         chapter
         for split in splits
-        for place, section in enumerate(others[split])
-        for chapter in cut_chapters(section.text, section.author, f"{section.document}-{place}")
+        for work in others[split]
+        for chapter in cut_chapters(work.text, work.author, work.document)
     ]
 
 

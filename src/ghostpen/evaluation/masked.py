@@ -19,7 +19,7 @@ MIN_TEXTS = 3
 """An n-gram that fewer texts have tells nothing of others."""
 
 STRENGTH = 10.0
-"""scikit-learn's C. From 1 to 100 the AUC on the sample texts changes by .005."""
+"""scikit-learn's C. With 1 the AUC of 400 words of the sample texts is .992, with 10 .995, with 100 .996."""
 
 UNBOUND = 1e6
 """C where nothing is to be kept small: two numbers are fitted to hundreds."""
