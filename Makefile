@@ -1,6 +1,6 @@
 # Thin: every target is one line that people and CI run alike. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench rehearse-image rehearse-deploy setup lock clean
+.PHONY: help demo test check bench rehearse-image rehearse-deploy setup lock audit clean
 
 help:    ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -10,9 +10,14 @@ test: setup    ## run the tests
 	@scripts/test
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
-bench: setup    ## measure speed, memory and perplexity beside named peers, in minutes; appends to benchmarks/results
-	@.venv/bin/python benchmarks/peers.py
+bench: setup    ## measure everything beside named peers, in half an hour; appends to benchmarks/results
+	@.venv/bin/python benchmarks/idle.py
+	@.venv/bin/python benchmarks/startup.py
+	@.venv/bin/python benchmarks/storage.py
+	@.venv/bin/python benchmarks/copying.py
+	@.venv/bin/python benchmarks/prepare.py
 	@.venv/bin/python benchmarks/perplexity.py
+	@.venv/bin/python benchmarks/peers.py
 rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
 	@scripts/rehearse-image
 rehearse-deploy: setup    ## deploy that image to a simulated account, its containers podman's; root, after rehearse-image
@@ -21,5 +26,7 @@ setup:    ## make .venv as requirements.lock says; does nothing when it stands
 	@scripts/setup
 lock:    ## compile requirements.in to requirements.lock (needs uv on the PATH)
 	uv pip compile requirements.in --override overrides.txt --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 -o requirements.lock
+audit:    ## ask PyPI for known vulnerabilities of the locked packages
+	@scripts/audit
 clean:    ## delete caches; keeps .venv, data, runs and build (the pre-training of the embedded model)
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage src/*.egg-info

@@ -86,6 +86,14 @@ def build_materials(
     return folder
 
 
+def build_default_materials(folder: Path) -> Path:
+    """Build what the benchmarks measure on, with gpt-oss's own tokenizer; all below `folder`."""
+    return build_materials(
+        folder / "materials",
+        tokenizer=fetch_tokenizer(folder), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
+    )  # fmt: skip
+
+
 def _draw_size(rng: random.Random, largest: int) -> int:
     """Draw a letter's size in bytes: log-normal, as lengths of letters and posts are; the median is 600."""
     return max(150, min(largest, round(rng.lognormvariate(6.4, 0.8))))

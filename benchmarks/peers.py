@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from materials import ROOT, VOCABULARY, build_materials, fetch_tokenizer
+from materials import ROOT, VOCABULARY, build_default_materials
 from processes import install_peer, run_side
 
 BUILD = ROOT / "build/peers"
@@ -53,10 +53,7 @@ def run_job(job: Mapping[str, Any], *, trl: Path) -> dict[str, Any]:
 
 def measure(*, steps: int, repetitions: int, sides: Sequence[str]) -> list[dict[str, Any]]:
     """Run all sides, interleaved, and score their adapters; one result a side and repetition."""
-    materials = build_materials(
-        BUILD / "materials",
-        tokenizer=fetch_tokenizer(BUILD), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
-    )  # fmt: skip
+    materials = build_default_materials(BUILD)
     trl = install_peer(BUILD, TRL)
     shared = SETTING | {"materials": str(materials), "steps": steps}
     results = []

@@ -24,10 +24,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from materials import BOOKS, ROOT, VOCABULARY, build_materials, fetch_tokenizer
+from materials import BOOKS, ROOT, VOCABULARY, build_default_materials
 from peers import read_cpu
-from processes import RESULT, install_peer, run_side
-from sides import read_status_bytes
+from processes import RESULT, install_peer, read_status_bytes, run_side, summarise_ratios
 
 BUILD = ROOT / "build/peers"
 RESULTS = Path(__file__).parent / "results/perplexity.jsonl"
@@ -35,6 +34,7 @@ SIDES = ("ours", "lm-eval")
 WINDOW = 512
 BATCH_SIZE = 8
 PIECES = 60
+PIECES_FILE = "pieces.json"
 HARNESS = {
     "lm-eval==0.4.13": "5daaa1973bf874005f64f28d3834b875f6886f0d6475878e6a6c821994a5286a",
     "zstandard==0.25.0": "9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072",
@@ -95,8 +95,9 @@ def run_one(side: str, *, base: Path, pieces: Sequence[str], harness: Path, out:
     Raises:
         SystemExit: it failed or took too long; its output is beside the result.
     """
-    job = {"side": side, "base": str(base), "pieces": list(pieces)}
-    command = [__file__, "--job", json.dumps(job)]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PIECES_FILE).write_text(json.dumps(list(pieces)), encoding="utf-8")
+    command = [__file__, "--side", side, str(base)]
     return run_side(side, command, out=out, peer=harness if side == "lm-eval" else None) | {"side": side}
 
 
@@ -125,9 +126,9 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "peer": next(iter(HARNESS)),
-        "speed_ours_over_peer": _summarise(speed),
-        "peak_ours_over_peer": _summarise(memory),
-        "peak_of_scoring_ours_over_peer": _summarise(scoring),
+        "speed_ours_over_peer": summarise_ratios(speed),
+        "peak_ours_over_peer": summarise_ratios(memory),
+        "peak_of_scoring_ours_over_peer": summarise_ratios(scoring),
         "largest_difference_of_a_piece_nats": apart,
         "sides": {
             side: {
@@ -144,14 +145,10 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _summarise(ratios: Sequence[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(ratios), 2), "min": round(min(ratios), 2), "max": round(max(ratios), 2)}
-
-
 def render_line(line: Mapping[str, Any]) -> str:
     """Render a line of the results file for a terminal."""
     speed, peak, scoring = (
-        "x{median} [{min}, {max}]".format(**line[name])
+        "x{median} [{lowest}, {highest}]".format(**line[name])
         for name in ("speed_ours_over_peer", "peak_ours_over_peer", "peak_of_scoring_ours_over_peer")
     )
     return (
@@ -165,17 +162,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--no-record", action="store_true", help="print only; append nothing")
-    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--side", nargs=2, metavar=("SIDE", "BASE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.job:
-        job = json.loads(options.job)
-        score = score_with_ours if job["side"] == "ours" else score_with_harness
-        Path(RESULT).write_text(json.dumps(score(Path(job["base"]), job["pieces"])), encoding="utf-8")
+    if options.side:
+        side, base = options.side
+        score = score_with_ours if side == "ours" else score_with_harness
+        pieces = json.loads(Path(PIECES_FILE).read_text(encoding="utf-8"))
+        Path(RESULT).write_text(json.dumps(score(Path(base), pieces)), encoding="utf-8")
         return
-    materials = build_materials(
-        BUILD / "materials",
-        tokenizer=fetch_tokenizer(BUILD), vocabulary=VOCABULARY, chapters=1, letters=42, val_letters=20,
-    )  # fmt: skip
+    materials = build_default_materials(BUILD)
     results = measure(
         base=materials / "base",
         pieces=cut_pieces(PIECES),

@@ -13,8 +13,8 @@ The texts are made of runs of 4 to 8 words of the embedded novels, in hard-wrapp
 books of 600 kB: of English's words and characters, but without a passage twice. Measured: seconds from the first read
 to the last write, without the start of Python and its imports; the processor's seconds in them, children's too; the
 most memory that all processes together have held, memory that they share counted once (PSS, looked at four times a
-second). Of a busy machine the processor's seconds say more: ratios are given of both, in each repetition, with their
-median and range.
+second), or the first one's own peak, if that is more. Of a busy machine the processor's seconds say more: ratios are
+given of both, in each repetition, with their median and range.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from materials import ROOT, fetch_tokenizer
+from processes import read_status_bytes, summarise_ratios
 
 BUILD = ROOT / "build/prepare"
 RESULTS = Path(__file__).parent / "results/prepare.jsonl"
@@ -192,7 +193,7 @@ def measure_side(side: str, texts: Path, out: Path, tokenizer: Path) -> dict[str
     """Run one side here, and measure."""
     sides = {"ours": run_ours, "tokenizers": run_tokenizers, "trl": run_trl}
     watch = sides[side](texts, out, tokenizer)
-    own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of a run that ends between two looks
+    own_peak_kib = read_status_bytes("VmHWM") // 1024  # of a run that ends between two looks
     return {"side": side, "wall_s": watch.wall_s, "cpu_s": watch.cpu_s, "own_peak_kib": own_peak_kib}
 
 
@@ -251,14 +252,7 @@ def _compare(results: Sequence[Mapping[str, Any]], peer: str) -> dict[str, dict[
         "megabytes_per_cpu_s": [b["cpu_s"] / a["cpu_s"] for a, b in zip(own, its, strict=True)],
         "peak_mib": [a["peak_mib"] / b["peak_mib"] for a, b in zip(own, its, strict=True)],
     }
-    return {
-        key: {
-            "median": round(statistics.median(each), 2),
-            "lowest": round(min(each), 2),
-            "highest": round(max(each), 2),
-        }
-        for key, each in ratios.items()
-    }
+    return {key: summarise_ratios(each) for key, each in ratios.items()}
 
 
 def render_table(line: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,12 +32,15 @@ def install_peer(folder: Path, wanted: Mapping[str, str]) -> Path:
     target = folder / peer.replace("==", "-")
     if not target.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        part, listed = target.with_suffix(".part"), target.with_suffix(".txt")
+        part, listed = folder / f"{peer}.part", folder / f"{peer}.txt"
+        shutil.rmtree(part, ignore_errors=True)  # of an installation that failed
         listed.write_text("".join(f"{name} --hash=sha256:{digest}\n" for name, digest in wanted.items()))
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(
-            [*pip, "--target", str(part), "-r", str(listed)], capture_output=True, text=True, timeout=INSTALL_LIMIT_S
-        )
+        command = [*pip, "--target", str(part), "-r", str(listed)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise SystemExit(f"error: installing {peer} took more than {INSTALL_LIMIT_S} seconds") from error
         if done.returncode:
             raise SystemExit(f"error: {peer} can't be installed into {part}: {done.stderr.strip()}")
         part.rename(target)
@@ -69,3 +74,15 @@ def run_side(side: str, command: Sequence[str], *, out: Path, peer: Path | None)
         raise SystemExit(f"error: {side} ended with exit code {done.returncode}; {log} says why")
     result: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
     return result
+
+
+def read_status_bytes(key: str) -> int:
+    """Read the kernel's own count of this process: VmHWM is the most memory that it has held."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{key}:"))
+
+
+def summarise_ratios(ratios: Sequence[float]) -> dict[str, float]:
+    """Give the median and the range of ratios, one a repetition."""
+    found = {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+    return {name: round(ratio, 2) for name, ratio in found.items()}

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import RESULT
+from processes import RESULT, read_status_bytes
 
 from ghostpen.data.samples import IGNORED_LABEL, render_text_windows
 from ghostpen.data.sections import Section, load_sections
@@ -287,12 +287,6 @@ def hash_lora_a(model: Any) -> str:
         if ".lora_A." in name:
             digest.update(parameter.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def read_status_bytes(key: str) -> int:
-    """Read the kernel's own count of this process: VmHWM is the most memory that it has held."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{key}:"))
 
 
 def read_versions() -> dict[str, str]:

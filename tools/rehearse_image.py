@@ -8,6 +8,7 @@ tests/stand_ins/README.md says what that cannot prove. Each step prints its comm
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -39,14 +40,22 @@ DOCKERFILE = "docker/Dockerfile"
 # Of the tests: the compilers that only the image promises, and one whole run of the commands.
 SMOKE_TESTS = ("tests/unit/test_compiler.py", "tests/unit/test_house.py", "tests/pipeline/test_flow.py")
 CHANGE_LIMIT_BYTES = 1_000_000
+RESULTS = ROOT / "benchmarks/results/image.jsonl"
 BUCKET = "rehearsal"
 RUN_ID = "rehearsal"
 SHORT = (
     "train.max_steps=4", "train.batch_size=4", "train.eval_every=2", "train.checkpoint_every=2",
-    "eval.max_val_bytes=4000", "tracking.tracker=none",
+    "eval.max_val_bytes=4000", "eval.continuations=4", "eval.topics=2", "eval.written_words=20",
+    "eval.extraction_windows=4", "tracking.tracker=none",
 )  # fmt: skip
 # What comes back from S3.
-RESULTS = ("adapter/adapter_model.safetensors", "control/adapter/adapter_model.safetensors", "report.json", "log.txt")
+RESULTS = (
+    "adapter/adapter_model.safetensors",
+    "control/adapter/adapter_model.safetensors",
+    "report.json",
+    "report.html",
+    "log.txt",
+)
 # In the image, as its user.
 LOOK_INSIDE = """
 import os, pathlib, sys
@@ -175,10 +184,22 @@ def measure_change(registry: str, *, storage: Storage, revision: str) -> None:
     layers = [read_layers(registry, "ghostpen", tag) for tag in ("rehearsal", "changed")]
     new = {digest: size for digest, size in layers[1].items() if digest not in layers[0]}
     grown = compute_size(WORKSPACE / "registry") - before
+    line = {
+        "date": datetime.date.today().isoformat(),
+        "image_bytes": sum(layers[0].values()),
+        "layers": len(layers[0]),
+        "new_layers": len(new),
+        "new_bytes": sum(new.values()),
+        "registry_grown_bytes": grown,
+        "new_over_image": sum(new.values()) / sum(layers[0].values()),  # 1: an image in one layer
+    }
     print(
-        f"the image is {sum(layers[0].values()):,} bytes in {len(layers[0])} layers; a changed line of code is "
-        f"{len(new)} new layer of {sum(new.values()):,} bytes, and {grown:,} bytes more in the registry"
+        "the image is {image_bytes:,} bytes in {layers} layers; a changed line of code is {new_layers} new layer of "
+        "{new_bytes:,} bytes, {new_over_image:.1e} of an image in one layer, and {registry_grown_bytes:,} bytes more "
+        "in the registry".format(**line)
     )
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
     other.delete()
     if not new or max(sum(new.values()), grown) >= CHANGE_LIMIT_BYTES:
         sys.exit(f"error: a change of code must upload something, and less than {CHANGE_LIMIT_BYTES:,} bytes")

@@ -5,7 +5,6 @@ Owns what each verb needs of a machine. Asks nobody beyond it: AWS is asked by t
 
 from __future__ import annotations
 
-import netrc
 import os
 import platform
 import shutil
@@ -17,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ghostpen.training.wandb_process import choose_mode
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,6 +25,7 @@ TRAINING = ("torch", "transformers", "trl", "peft", "unsloth", "datasets")
 DEPLOYING = ("boto3",)
 GPU_LIMIT_S = 20.0
 CUDA_LIMIT_S = 120.0  # torch takes seconds to load, and much longer from a cold disk
+ASK_TORCH = "import torch; print(torch.cuda.is_available())"
 # gpt-oss-20b in bfloat16 (the largest profile), its download and a run's checkpoints; docs/gpu.md has the parts.
 BASE_MODEL_GB = 60
 BASE_MODEL = "gpt-oss-20b"
@@ -91,10 +93,13 @@ def examine_gpu(environ: Mapping[str, str]) -> Finding:
     if gpus is None:
         return Finding("GPU", False, "none", verbs, "no nvidia-smi that answers: no GPU, or no driver")
     found = "; ".join(line.strip() for line in gpus.splitlines())
-    ask = [sys.executable, "-c", "import torch; raise SystemExit(not torch.cuda.is_available())"]
-    if _run(ask, environ, limit_s=CUDA_LIMIT_S) is None:
-        return Finding("GPU", False, found, verbs, "torch sees none of them: CUDA_VISIBLE_DEVICES, or an old driver")
-    return Finding("GPU", True, found, verbs)
+    seen = _run([sys.executable, "-c", ASK_TORCH], environ, limit_s=CUDA_LIMIT_S)
+    to_do = {
+        "True": "",
+        "False": "torch sees none of them: CUDA_VISIBLE_DEVICES, or an old driver",
+        None: f"torch can't be loaded, or takes longer than {CUDA_LIMIT_S:.0f} seconds",
+    }[seen]
+    return Finding("GPU", seen == "True", found, verbs, to_do)
 
 
 def _run(command: list[str], environ: Mapping[str, str], *, limit_s: float) -> str | None:
@@ -123,18 +128,10 @@ def _examine_disk(folder: Path) -> Finding:
 
 def examine_wandb(environ: Mapping[str, str]) -> Finding:
     """Say whether runs would go to Weights & Biases; the key itself is not read out."""
-    verbs = "train --tracker wandb, online"
-    if environ.get("WANDB_API_KEY"):
-        return Finding("Weights & Biases", True, "WANDB_API_KEY is set", verbs)
-    try:
-        known = netrc.netrc(Path(environ.get("HOME", "~")).expanduser() / ".netrc").authenticators("api.wandb.ai")
-    except (OSError, netrc.NetrcParseError):
-        known = None
-    if known:
-        return Finding("Weights & Biases", True, "a key in ~/.netrc", verbs)
-    return Finding(
-        "Weights & Biases", False, "no key", verbs, "runs are kept offline; set WANDB_API_KEY to send them"
-    )
+    mode = choose_mode(environ)
+    key = "WANDB_API_KEY is set" if environ.get("WANDB_API_KEY") else "no WANDB_API_KEY"
+    to_do = "" if mode == "online" else "runs are kept here; set WANDB_API_KEY, and WANDB_MODE=online or not at all"
+    return Finding("Weights & Biases", mode == "online", f"{mode}: {key}", "train --tracker wandb, online", to_do)
 
 
 def render_findings(findings: list[Finding]) -> Table:

@@ -37,6 +37,13 @@ def test_test_trains_its_control_from_the_shipped_authors(commands: Commands, co
     assert control["recipe"] == author["recipe"] and control["finished"]
     assert (folder / "contrast/contrast_train.jsonl").exists() and not list(letters.glob("contrast_*"))
 
+    for split in ("val", "test"):  # so that prepare kept what is tested on out of what the control learned
+        mine, beside = (
+            {json.loads(line)["text"] for line in (place / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()}
+            for place in (letters, folder / "contrast")
+        )
+        assert mine and beside == mine
+
     again = commands.succeed(*auto)
     assert "nothing to do: runs/letters/control" in again.stdout
     assert "nothing to do: runs/letters/report.json" in again.stdout

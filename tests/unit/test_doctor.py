@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from ghostpen.cli import app
 from ghostpen.doctor import Finding, examine, examine_gpu, examine_wandb, find_version, render_findings
+from ghostpen.training.wandb_process import choose_mode
 
 
 def put_program(folder: Path, name: str, script: str) -> dict[str, str]:
@@ -44,12 +45,25 @@ def test_gpu_that_torch_does_not_see_says_so(tmp_path: Path) -> None:
     assert found.there is False and "torch sees none of them" in found.to_do
 
 
-def test_wandb_key_in_netrc_is_found(tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password canary5ec4e7\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    found = examine_wandb({"HOME": str(tmp_path)})
-    assert found.there and "canary" not in str(found)
-    assert examine_wandb({"HOME": str(tmp_path / "nobody")}).there is False
+@pytest.mark.parametrize(
+    ("environ", "online"),
+    [
+        ({}, False),
+        ({"WANDB_API_KEY": "canary5ec4e7"}, True),
+        ({"WANDB_API_KEY": "canary5ec4e7", "WANDB_MODE": "offline"}, False),
+    ],
+)
+def test_wandb_is_there_where_a_training_would_send_to_it(environ: dict[str, str], online: bool) -> None:
+    found = examine_wandb(environ)
+    assert found.there is online is (choose_mode(environ) == "online")
+    assert bool(found.to_do) is not online and "canary" not in str(found)
+
+
+def test_torch_that_can_t_be_loaded_is_not_a_gpu_that_is_hidden(tmp_path: Path) -> None:
+    environ = put_program(tmp_path, "nvidia-smi", "echo 'NVIDIA L40S, 46068 MiB, 570.1'")
+    (tmp_path / "torch.py").write_text("raise ImportError")
+    found = examine_gpu(environ | {"PYTHONPATH": str(tmp_path)})
+    assert found.there is False and "torch can't be loaded" in found.to_do
 
 
 def test_doctor_shows_who_aws_takes_it_for(monkeypatch: pytest.MonkeyPatch) -> None:

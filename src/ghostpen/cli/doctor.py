@@ -4,12 +4,14 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ghostpen.cli.front import app, make_console
-from ghostpen.doctor import Finding, examine, render_findings
+
+if TYPE_CHECKING:
+    from ghostpen.doctor import Finding
 
 
 @app.command()
@@ -18,6 +20,8 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Ask AWS nothing.")] = False,
 ) -> None:
     """Show what this machine has, and what is missing for which verb; nothing is changed."""
+    from ghostpen.doctor import examine, render_findings
+
     console = make_console()
     with console.status("looking"):
         findings = examine(environ=os.environ, folder=Path.cwd())
@@ -29,8 +33,9 @@ def doctor(
         console.print(render_findings(findings))
 
 
-def _examine_aws() -> Finding:
+def _examine_aws() -> "Finding":
     from ghostpen.aws.identity import find_identity
+    from ghostpen.doctor import Finding
     from ghostpen.errors import CloudError
 
     verbs = "run, data push, pull, deploy"

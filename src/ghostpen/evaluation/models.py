@@ -53,7 +53,8 @@ def score_models(
     """Score each model on its texts, which have names; returns one Score a section.
 
     Args:
-        prompt: what the "prompted" model, which is the base, has at the head of every window.
+        prompt: what the "prompted" model, which is the base, has at the head of every window in place of
+            <|startoftext|>. Its windows are longer by that: they hold the same text as the others'.
     """
     from ghostpen.training.perplexity import score_sections
 
@@ -63,14 +64,15 @@ def score_models(
         for visited, current in visit_models(loaded, adapters, labels=wanted):
             for (label, name), sections in texts.items():
                 if ("base" if label == "prompted" else label) == visited:
+                    head = prompt if label == "prompted" else ()
                     scores[label, name] = score_sections(
                         current.model,
                         current.tokenizer,
                         sections,
-                        window=settings.window,
+                        window=settings.window + max(0, len(head) - 1),
                         stride=settings.stride,
                         batch_size=settings.batch_size,
-                        prompt=prompt if label == "prompted" else (),
+                        prompt=head,
                         on_progress=show(f"{label} reads {name}"),
                     )
     return scores

@@ -13,7 +13,7 @@ from ghostpen.data.sections import Section
 from ghostpen.data.tokens import Tokenizer
 
 PASSAGES = 5
-MAX_WORDS = 400
+_LENGTHS = (400, 250, 160, 100, 60, 40, MIN_PASSAGE_WORDS)  # words of a passage, at most, the longest first
 _DAY = date(2025, 1, 1)  # gpt-oss's template has the day in it: the same prompt, whenever it is measured
 _REQUEST = (
     "Here are passages that one author wrote.\n\n{passages}\n\n"
@@ -41,15 +41,12 @@ def render_author_prompt(
     Raises:
         ModelError: the chat template is not Harmony.
     """
+    plans = {max_words: plan_passages(sections, max_words=max_words, seed=seed) for max_words in _LENGTHS}
     for count in range(PASSAGES, 0, -1):
-        max_words = MAX_WORDS
-        while max_words >= MIN_PASSAGE_WORDS:
-            chosen = plan_passages(sections, max_words=max_words, seed=seed)[:count]
-            if not chosen:
-                break
-            text = _BETWEEN.join(passage.read(sections) for passage in chosen)
-            ids = render_prompt(_REQUEST.format(passages=text), tokenizer, day=_DAY)
-            if len(ids) <= room:
-                return AuthorPrompt(tuple(ids), len(chosen))
-            max_words = max_words * 4 // 5
+        for plan in plans.values():
+            if chosen := plan[:count]:
+                text = _BETWEEN.join(passage.read(sections) for passage in chosen)
+                ids = render_prompt(_REQUEST.format(passages=text), tokenizer, day=_DAY)
+                if len(ids) <= room:
+                    return AuthorPrompt(tuple(ids), len(chosen))
     return None

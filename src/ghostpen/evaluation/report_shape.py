@@ -101,7 +101,7 @@ class ContrastReport(TypedDict):
 
 
 class PromptReport(TypedDict):
-    """What the prompted base was shown before each window, in the window's own room."""
+    """What the prompted base was shown before each window, on top of its tokens."""
 
     passages: int
     tokens: int

@@ -57,6 +57,7 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     Raises:
         ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
         DataError: there is no test text, by the author or by others, or no sample for eval.max_copied_words.
+        ModelError: the base can't be loaded, or its tokenizer's chat template isn't Harmony.
         CopyingError: a sample of the run copies more than eval.max_copied_words; the report is written before.
     """
     folder = config.run_dir
@@ -113,7 +114,10 @@ def measure_run(
     with console.status("loading the model"):
         from ghostpen.model.loading import load_base
 
-        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window))
+        room = config.eval.window // 2
+        loaded = load_base(config.model, max_length=max(config.data.sequence_length, config.eval.window + room))
+    # Before hours of writing: a tokenizer without Harmony is refused here.
+    prompt = render_author_prompt(texts.training, loaded.tokenizer, room=room, seed=config.train.seed)
     windows: list[Window] = []
     if config.eval.extraction_windows:
         training_ids = [encode(loaded.tokenizer, section.text) for section in texts.training]
@@ -121,9 +125,6 @@ def measure_run(
     part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
     writings = write_all(
         loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
-    )
-    prompt = render_author_prompt(
-        texts.training, loaded.tokenizer, room=config.eval.window // 2, seed=config.train.seed
     )
     readers = SCORED_LABELS if prompt else MODEL_LABELS
     pieces = {AUTHOR_TEXT: choose_pieces(texts.test), OTHERS_TEXT: choose_pieces(texts.others_test)}

@@ -78,7 +78,7 @@ def score_sections(
 
     Args:
         window: tokens the model sees at once. stride: tokens from one window's start to the next.
-        prompt: tokens at the head of every window, in place of <|startoftext|>; they take from its room.
+        prompt: tokens at the head of every window, in place of <|startoftext|>; the window holds them, too.
         on_progress: called with (windows done, windows in all).
         ranks: the processes that share the work. Whole batches are dealt out, the same as one process makes,
             so that the result is the same to the order of the last sum; every process returns it.

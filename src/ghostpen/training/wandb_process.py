@@ -31,6 +31,11 @@ SLOW_TABLE_S = 2.0
 Tell = Callable[[str], None]
 
 
+def choose_mode(environ: Mapping[str, str]) -> str:
+    """Choose "online" or "offline" for a run, as far as WANDB_MODE doesn't: without a key nothing is sent."""
+    return environ.get("WANDB_MODE") or ("online" if environ.get("WANDB_API_KEY") else "offline")
+
+
 class WandbSession:
     """One run in W&B, fed with messages."""
 
@@ -51,7 +56,7 @@ class WandbSession:
         self.tables_wait = False
         self.step = self.rows[-1]["step"] if self.rows else 0
         self.start = start
-        mode = environ.get("WANDB_MODE") or ("online" if environ.get("WANDB_API_KEY") else "offline")
+        mode = choose_mode(environ)
         try:
             self.run = self._open(mode)
         except Exception as error:

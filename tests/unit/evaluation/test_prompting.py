@@ -41,3 +41,11 @@ def test_prompted_windows_count_every_token_once_and_none_of_the_prompt(tokenize
     assert counted == ids
     with pytest.raises(ValueError, match="leaves no room"):
         render_eval_windows(SECTIONS[:1], tokenizer, window=20, stride=12, prompt=[5] * 20)
+
+
+def test_windows_longer_by_the_prompt_hold_the_same_text(tokenizer: Any) -> None:
+    prompt = [5, 6, 7]
+    bare = render_eval_windows(SECTIONS[:2], tokenizer, window=20, stride=12)
+    prompted = render_eval_windows(SECTIONS[:2], tokenizer, window=20 + len(prompt) - 1, stride=12, prompt=prompt)
+    assert [one.input_ids[3:] for one in prompted] == [one.input_ids[1:] for one in bare]
+    assert [one.labels[3:] for one in prompted] == [one.labels[1:] for one in bare]
