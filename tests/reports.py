@@ -59,13 +59,15 @@ PROTOCOL: Protocol = {
     "data_sha256": "0" * 64,
     "adapters_sha256": {},
     "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
+    "precision": "bfloat16",
+    "load_in_4bit": True,
     "contrast_sha256": "2" * 64,
     "generation": {
-        "tasks": 26,
+        "tasks": 14,
         "tasks_sha256": "3" * 64,
         "top_p": 0.95,
         "min_p": 0.05,
-        "extraction_windows": 0,
+        "extraction_windows": 500,
     },
 }
 MANIFEST: dict[str, Any] = {

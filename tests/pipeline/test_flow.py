@@ -311,12 +311,25 @@ def test_report_is_also_a_page_of_what_was_measured_and_written(tested_run: Run)
     assert beginnings and any(beginning in text for beginning in beginnings)
 
 
-def test_page_that_is_gone_is_made_again_the_same(tested_run: Run, commands: Commands, config: str) -> None:
-    folder = shutil.copytree(tested_run.folder, commands.folder / "pageless/austen")
-    (folder / "report.html").unlink()
-    done = commands.succeed("test", "--config", config, "--set", "output.dir=pageless")
-    assert done.stdout.startswith("nothing to do: pageless/austen")
-    assert (folder / "report.html").read_bytes() == (tested_run.folder / "report.html").read_bytes()
+@pytest.mark.parametrize("lost", [["report.html"], ["specificity.png", "report.html"]], ids=" ".join)
+def test_test_that_was_killed_when_its_report_was_written_is_made_whole(
+    tested_run: Run, commands: Commands, config: str, lost: list[str]
+) -> None:
+    folder = shutil.copytree(tested_run.folder, commands.folder / f"unseen-{len(lost)}/austen", symlinks=True)
+    for name in lost:
+        (folder / name).unlink()
+    (folder / "written.part.jsonl").write_text('{"key": "k"}\n', encoding="utf-8")
+    done = commands.succeed("test", "--config", config, "--set", f"output.dir=unseen-{len(lost)}")
+    assert done.stdout.startswith(f"nothing to do: unseen-{len(lost)}/austen")
+    made, straight = (
+        {
+            str(path.relative_to(run)): path.read_bytes()
+            for path in run.rglob("*")
+            if path.is_file() and path.suffix != ".log"
+        }
+        for run in (folder, tested_run.folder)
+    )
+    assert {name for name in straight if made.get(name) != straight[name]} == made.keys() - straight.keys() == set()
 
 
 def test_prepare_again_does_nothing(commands: Commands, data: Path) -> None:

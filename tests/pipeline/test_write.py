@@ -3,10 +3,12 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import Run
 from tests.terminal import Terminal
@@ -49,6 +51,29 @@ def test_request_that_was_not_trained_is_written_with_a_warning(author_run: Run,
     assert len(set(texts)) == 3
     assert all("It rained." not in text and "<|" not in text and text.strip() for text in texts)
     assert commands.run("write", "--rewrite", "plain.txt", *SHORT).stdout == texts[2]
+
+
+def test_warning_of_a_request_that_was_not_trained_comes_before_the_model(
+    author_run: Run, commands: Commands
+) -> None:
+    folder = shutil.copytree(author_run.folder, commands.folder / "broken-adapter/austen")
+    (folder / "adapter/adapter_model.safetensors").write_bytes(b"")
+    done = commands.run("write", "--brief", "It rained.", "--run", str(folder))
+    assert (done.exit_code, done.stdout.strip(), done.stderr.count("\n")) == (2, "", 2)
+    assert re.match(r"warning: the run was trained with data.brief_share = 0.*\nerror: the adapter in ", done.stderr)
+
+
+def test_compare_writes_first_what_the_base_model_writes(author_run: Run, commands: Commands) -> None:
+    idle = shutil.copytree(author_run.folder, commands.folder / "idle/austen")  # its adapter adds nothing
+    weights = load_file(idle / "adapter/adapter_model.safetensors")
+    assert any("experts" in name for name in weights)
+    save_file({name: weight * 0 for name, weight in weights.items()}, idle / "adapter/adapter_model.safetensors")
+    base = commands.succeed("write", "She looked", "--run", str(idle), "--max-words", "20").stdout
+    adapter = commands.succeed("write", "She looked", "--run", "runs/austen", "--max-words", "20").stdout
+    assert base != adapter
+    both = commands.succeed("write", "She looked", "--run", "runs/austen", "--max-words", "20", "--compare").stdout
+    found = re.fullmatch(r"base model ─+\n(.*)adapter austen ─+\n(.*)", both, re.DOTALL)
+    assert found is not None and found.groups() == (base, adapter)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.pipeline.evidence import read_rows
 
 from ghostpen.data.ngrams import read_words
 from ghostpen.evaluation.written import read_written
-from ghostpen.training.continuations import parse_continuations
+from ghostpen.training.samples_file import read_continuations
 
 pytestmark = pytest.mark.pipeline
 
@@ -77,7 +77,7 @@ def test_writing_nothing_leaves_the_samples_of_the_training(tested_run: Run, com
     commands.succeed("test", "--config", config, *change)
     assert not (folder / "written.jsonl").exists()
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    samples = parse_continuations((folder / "samples/after.txt").read_text(encoding="utf-8"))
+    samples = read_continuations(folder / "samples/after.txt")
     assert (report["written"], report["style"]) == (None, None)
     assert report["copying"]["training"]["samples"] == len(samples) == 2
     done = commands.succeed("test", "--config", config, *change)
@@ -99,6 +99,9 @@ def test_test_that_is_killed_goes_on_to_the_same_texts(tested_run: Run, commands
     commands.kill()
     assert commands.wait().exit_code != 0
     kept = part.read_bytes()
+    rows = [json.loads(line) for line in kept[: kept.rfind(b"\n")].splitlines()[1:]]
+    texts = [text for row in rows if row["what"] == "texts" for text in row["result"]]
+    assert texts and all([type(value) for value in text] == [str, bool] for text in texts)  # no prompt a second time
     assert not (folder / "written.jsonl").exists()
     done = commands.succeed(*command)
     assert re.match(rf"goes on: {kept.count(10) - 1} of 26 batches of texts were written\n", done.stdout)

@@ -163,6 +163,46 @@ def test_error_in_a_verb_gives_one_line_and_its_exit_code(error: BaseException, 
     assert (result.exit_code, result.stderr) == (exit_code, line)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "number"), [(["write", b"Caf\xe9 noir"], 2), (["data", "push", b"Caf\xe9 noir", "s3://a/b"], 3)]
+)
+def test_argument_that_is_not_utf_8_is_one_line(arguments: list[str | bytes], number: int) -> None:
+    done = subprocess.run([sys.executable, "-m", "ghostpen", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: argument {number} is not UTF-8, at 'Caf\\udce9 noir'; pass on text, and names of files, in UTF-8\n"
+    )
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])  # in the first one Python lets the bytes through
+def test_line_that_is_not_utf_8_is_an_error_of_ours(locale: str) -> None:
+    code = """
+from ghostpen.cli.trained import ask_line
+from ghostpen.errors import DataError
+try:
+    ask_line()
+except DataError as error:
+    print(error)
+"""
+    environ = os.environ | {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": str(int(locale == "C"))}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=b"Caf\xe9\n", capture_output=True, check=True, env=environ)
+    assert done.stdout == b"> the line is not UTF-8; set the terminal to UTF-8\n"
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_bars_at_a_terminal_are_left_standing_or_wiped_out(tmp_path: Path, stays: bool) -> None:
+    code = (
+        "from ghostpen.cli.front import show_progress\n"
+        f"with show_progress(in_bytes=False, stays={stays}) as show: show('counting')(2, 2)"
+    )
+    environ = os.environ | {"TERM": "xterm"}
+    with Terminal([sys.executable, "-c", code], folder=tmp_path, environ=environ) as terminal:
+        assert terminal.wait() == 0, terminal.text
+    assert "counting" in terminal.text and "100%" in terminal.text
+    assert terminal.text.endswith("\x1b[1A\x1b[2K") is not stays  # up a line, which is wiped out
+
+
 def test_bug_in_a_verb_keeps_its_traceback() -> None:
     bug = FileNotFoundError(errno.ENOENT, "No such file", "/x")
     result = CliRunner().invoke(make_app_that_raises(bug), ["fail"])

@@ -4,7 +4,7 @@ One line on stderr and an exit code, never a traceback for what the person can p
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ghostpen import __version__
-from ghostpen.errors import GhostpenError, Interrupted
+from ghostpen.errors import DataError, GhostpenError, Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,10 @@ class OneLineErrors(TyperGroup):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Keep the arguments as they were given: `train` starts processes with the same ones."""
         given = list(args)
+        try:
+            check_arguments(given)
+        except GhostpenError as error:
+            raise print_error(error.message, error.exit_code) from error
         context = super().make_context(info_name, args, parent, **extra)
         context.obj = given
         return context
@@ -82,8 +86,12 @@ def describe(
 
 
 @contextmanager
-def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progress"]]:
-    """Show a bar on standard error for each title that is asked for, at a terminal only; in bytes or in per cent."""
+def show_progress(*, in_bytes: bool = True, stays: bool = True) -> Iterator[Callable[[str], "Progress"]]:
+    """Show a bar on standard error for each title that is asked for, at a terminal only; in bytes or in per cent.
+
+    Args:
+        stays: the bars are left standing at the end.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -100,7 +108,7 @@ def show_progress(*, in_bytes: bool = True) -> Iterator[Callable[[str], "Progres
     if in_bytes:
         amounts = (DownloadColumn(), TransferSpeedColumn())
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amounts, TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Bars(*columns, console=console, disable=not console.is_terminal, transient=not stays) as bars:
 
         def show(title: str) -> "Progress":
             task = bars.add_task(title, total=None)
@@ -121,6 +129,23 @@ def describe_remote(model: str) -> Iterator[Path | None]:
     with TemporaryDirectory(prefix="ghostpen-") as folder:
         download_description(store, Path(folder))
         yield Path(folder)
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Make sure that arguments are text: Python lets other bytes through, and a tokenizer or a file stumbles later.
+
+    Raises:
+        DataError: one is not UTF-8.
+    """
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            # From a little before the first wrong byte on: an argument may be a whole text.
+            shown = ascii(argument[max(0, error.start - 20) : error.start + 20])
+            raise DataError(
+                f"argument {number} is not UTF-8, at {shown}; pass on text, and names of files, in UTF-8"
+            ) from error
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":

@@ -204,7 +204,7 @@ def test(
 
         check_author(run_config)  # before a training that nothing could be compared to
         ensure_control(run_config, console=console, show_progress=partial(show_progress, in_bytes=False))
-    test_run(run_config, console=console)
+    test_run(run_config, console=console, show_progress=partial(show_progress, in_bytes=False, stays=False))
 
 
 @app.command()

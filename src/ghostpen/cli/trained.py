@@ -104,7 +104,7 @@ def write(
         )
     run_config, run_dir = _find_run(config, run)
 
-    from ghostpen.evaluation.generation import Wish, Writer, write_at_prompt, write_text
+    from ghostpen.evaluation.generation import Wish, load_writer, write_at_prompt
 
     def warn(message: str) -> None:
         typer.echo(message, err=True)
@@ -117,9 +117,11 @@ def write(
         count=n,
     )
     console = make_console()
-    writer = Writer(run_config, run_dir=run_dir, compare=compare, console=console)
+    writer = load_writer(
+        run_config, run_dir=run_dir, kind=wish.request.kind, compare=compare, console=console, warn=warn
+    )
     if request is not None:
-        write_text(wish, writer, config=run_config, warn=warn)
+        writer.write(wish)
         return
 
     import readline  # noqa: F401  # arrow keys, and the lines before
@@ -130,16 +132,24 @@ def write(
         markup=False,
         soft_wrap=True,
     )
-    write_at_prompt(wish, writer, config=run_config, ask=_ask, warn=warn)
+    write_at_prompt(wish, writer, ask=ask_line, warn=warn)
 
 
-def _ask() -> str:
-    """Ask for a line; what ends the conversation ends the line, too."""
+def ask_line() -> str:
+    """Ask for a line; what ends the conversation ends the line, too.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
     try:
-        return input("> ")
+        line = input("> ")
+        line.encode()  # in a POSIX locale other bytes come as surrogates
+    except UnicodeError as error:
+        raise DataError("the line is not UTF-8; set the terminal to UTF-8") from error
     except (EOFError, KeyboardInterrupt):
         typer.echo()
         raise
+    return line
 
 
 def _find_run(config: Path | None, run: Path | None) -> "tuple[RunConfig, Path]":

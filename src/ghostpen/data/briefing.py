@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +26,6 @@ from ghostpen.errors import DataError, Interrupted
 BRIEF_WORDS = 60
 COPIED_WORDS = 13  # in a row, which make a neutral version no version: the overlap rule of deduplication.py
 TEMPERATURE, TOP_P = 0.7, 0.95
-DAY = date(2025, 8, 5)  # in gpt-oss's prompt, which has a date: that of its release, so that any day gives the same
 PROMPT_TOKENS_PER_WORD, FRAME_TOKENS = 5, 512  # a passage and its plain version, and what is around them
 _LEAST_WORDS = 3
 _SENTENCES = re.compile(r".*[.!?…][\"'”’)\]]*(?=\s|\Z)", re.DOTALL)
@@ -170,11 +168,11 @@ def _count_per_cent(progress: Callable[[int, int], None]) -> Callable[[float], N
 
 def make_writer(model: Any, tokenizer: Any) -> Writer:
     """Make what asks a loaded base model, in a chat."""
-    from ghostpen.data.chats import render_prompt
+    from ghostpen.data.chats import RELEASE_DAY, render_prompt
     from ghostpen.model.generation import generate_text
 
     def write(request: str, *, max_words: int, seed: int) -> str:
-        ids = render_prompt(request, tokenizer, day=DAY)
+        ids = render_prompt(request, tokenizer, day=RELEASE_DAY)
         return generate_text(
             model, tokenizer, ids, max_words=max_words, temperature=TEMPERATURE, top_p=TOP_P, seed=seed
         )

@@ -16,6 +16,7 @@ from ghostpen.data.tokens import END, RETURN, Tokenizer, decode, encode, find_to
 from ghostpen.errors import ConfigError, ModelError
 
 FINAL_CHANNEL = "<|channel|>final<|message|>"
+RELEASE_DAY = date(2025, 8, 5)  # gpt-oss's: what asks a model takes it for today, so that any day gives the same text
 _FIRST_DAY, _DAYS = date(2025, 1, 1), 1_000
 
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
 
 _WORD = re.compile(r"[^\W_]+")
+_CHUNK = re.compile(r"\S+")
 _MOST_WORDS_KEPT = 2**19  # of which the hash is kept: about 70 MB
 FACTOR = 0x9E3779B97F4A7C15  # odd, so that no power of it loses bits; 2^64 over the golden ratio
 
@@ -41,6 +42,33 @@ def read_text(text: str) -> ReadText:
 def read_words(text: str) -> list[str]:
     """Return the words of a text, case folded, without what stands between them."""
     return _WORD.findall(normalise(text))
+
+
+@dataclass(frozen=True)
+class PlacedWord:
+    """A word as `read_words` reads it, and where it stands in the text: from `start` to before `end`."""
+
+    word: str
+    start: int
+    end: int
+
+
+def place_words(text: str) -> list[PlacedWord]:
+    """Return the words that `read_words` reads, with their places.
+
+    Where marks are written apart from their letters, or one sign stands for several words, all that is written
+    without a blank is the place.
+    """
+    placed = []
+    for chunk in _CHUNK.finditer(text):  # nothing that `normalise` joins has a blank inside
+        words = read_words(chunk[0])
+        found = list(_WORD.finditer(chunk[0]))
+        if len(found) == len(words) and unicodedata.is_normalized("NFC", chunk[0]):
+            spans = [(chunk.start() + one.start(), chunk.start() + one.end()) for one in found]
+        else:
+            spans = [chunk.span()] * len(words)
+        placed += [PlacedWord(word, start, end) for word, (start, end) in zip(words, spans, strict=True)]
+    return placed
 
 
 def normalise(text: str) -> str:

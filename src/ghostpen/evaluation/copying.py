@@ -12,8 +12,10 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ghostpen.data.deduplication import NGRAM_WORDS
-from ghostpen.data.ngrams import read_words
+from ghostpen.data.ngrams import hash_ngrams, hash_words, read_words
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
 from ghostpen.evaluation.spans import SharedSpans, find_shared_spans
@@ -118,6 +120,27 @@ def find_copy(sample: Sample, sources: Sequence[Section], *, min_words: int = CO
     return longest if longest is not None and longest.words >= min_words else None
 
 
+class CopyIndex:
+    """Sources, read once, to look for copies in one sample after the other."""
+
+    def __init__(self, sources: Sequence[Section]) -> None:
+        """Hash every run of `COPY_WORDS` words of the sources."""
+        self._sources = sources
+        found = [hash_ngrams(hash_words(read_words(section.text)), COPY_WORDS) for section in sources]
+        hashes = np.concatenate([np.empty(0, np.uint64), *found])
+        owners = np.repeat(np.arange(len(found)), [len(ngrams) for ngrams in found])
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._owners = hashes[order], owners[order]
+
+    def find_copy(self, sample: Sample) -> CopiedSpan | None:
+        """Find what `find_copy` finds, in the few sources that can hold it."""
+        ngrams = [hash_ngrams(hash_words(piece), COPY_WORDS) for piece in _trim_prompt(sample)]
+        hashes = np.unique(np.concatenate([np.empty(0, np.uint64), *ngrams]))
+        first, last = (np.searchsorted(self._hashes, hashes, side=side) for side in ("left", "right"))
+        owners = {int(owner) for start, end in zip(first, last, strict=True) for owner in self._owners[start:end]}
+        return find_copy(sample, [self._sources[owner] for owner in sorted(owners)])
+
+
 @dataclass(frozen=True)
 class Window:
     """Two neighbouring pieces of a training text: what a model is given, and what follows there. Token ids."""
@@ -167,16 +190,18 @@ def compute_extraction(windows: Sequence[Window], continuations: Sequence[Sequen
     return hits / len(windows)
 
 
+def find_own(words: Sequence[str], *, prompt: str) -> list[range]:
+    """Find the runs of a sample's words that it does not have from its prompt, by place."""
+    [spans] = find_shared_spans([words], [read_words(prompt)])
+    own = ~spans.find_covered(PROMPT_WORDS)
+    runs = [list(group) for is_own, group in itertools.groupby(range(len(words)), key=own.__getitem__) if is_own]
+    return [range(run[0], run[-1] + 1) for run in runs]
+
+
 def _trim_prompt(sample: Sample) -> list[list[str]]:
     """Return the words of a sample, without those that it has from its prompt; where some are left out, it is cut."""
     words = read_words(sample.text)
-    [spans] = find_shared_spans([words], [read_words(sample.prompt)])
-    own = ~spans.find_covered(PROMPT_WORDS)
-    return [
-        [words[place] for place in group]
-        for is_own, group in itertools.groupby(range(len(words)), key=own.__getitem__)
-        if is_own
-    ]
+    return [words[run.start : run.stop] for run in find_own(words, prompt=sample.prompt)]
 
 
 def _compute(samples: Sequence[Sequence[list[str]]], sources: Sequence[Section]) -> Copying:

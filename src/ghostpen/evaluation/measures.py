@@ -15,6 +15,7 @@ from ghostpen.evaluation.style_shape import Losses, StyleReport
 from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.written import Written
 from ghostpen.score import Score
+from ghostpen.training.samples_file import read_continuations
 
 SAMPLES = "samples/after.txt"
 Writer = ModelLabel | Literal["real"]
@@ -26,17 +27,15 @@ def measure_copying(config: RunConfig, *, texts: Texts, written: Sequence[Writte
 
     None where there is neither.
     """
-    from ghostpen.training.continuations import parse_continuations
-
     samples = [Sample(one.text, prompt=one.prompt) for one in written if one.model == "author"]
     continued, other = texts.test, texts.validation
     if not samples:
         continued, other = other, continued
-        try:
-            text = (config.run_dir / SAMPLES).read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError):  # an older run, or a file that is not ours
-            return None
-        samples = [Sample(after, prompt=beginning) for beginning, after in parse_continuations(text)]
+        samples = [
+            Sample(after, prompt=beginning) for beginning, after in read_continuations(config.run_dir / SAMPLES)
+        ]
+    if not samples:
+        return None
     return build_copying_report(
         samples, training=texts.training, continued=continued, held_out=other, others=texts.others_training
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostpen.config import EvalConfig
+from ghostpen.data.progress import ShowProgress
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.score import Score
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ghostpen.model.loading import LoadedModel
-
-Progress = Callable[[int, int], None]
 
 
 def visit_models(
@@ -47,19 +43,20 @@ def score_models(
     *,
     texts: Mapping[tuple[ModelLabel, str], Sequence[Section]],
     settings: EvalConfig,
-    console: Console,
+    show_progress: ShowProgress,
     prompt: Sequence[int] = (),
 ) -> dict[tuple[ModelLabel, str], list[Score]]:
     """Score each model on its texts, which have names; returns one Score a section.
 
     Args:
+        show_progress: shows a bar for a title.
         prompt: what the "prompted" model, which is the base, has at the head of every window in place of
             <|startoftext|>. Its windows are longer by that: they hold the same text as the others'.
     """
     from ghostpen.training.perplexity import score_sections
 
     scores = {}
-    with show_progress(console) as show:
+    with show_progress() as show:
         wanted: set[ModelLabel] = {"base" if label == "prompted" else label for label, _ in texts}
         for visited, current in visit_models(loaded, adapters, labels=wanted):
             for (label, name), sections in texts.items():
@@ -76,17 +73,3 @@ def score_models(
                         on_progress=show(f"{label} reads {name}"),
                     )
     return scores
-
-
-@contextmanager
-def show_progress(console: Console) -> Iterator[Callable[[str], Progress]]:
-    """Show a bar for each title that is asked for, at a terminal only."""
-    from rich.progress import Progress as Bars
-
-    with Bars(console=console, disable=not console.is_terminal, transient=True) as bars:
-
-        def show(title: str) -> Progress:
-            task = bars.add_task(title)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield show

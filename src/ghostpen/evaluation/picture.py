@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostpen.evaluation.report_shape import IntervalJson, Report, TextReport
-from ghostpen.evaluation.specificity import ModelLabel
+from ghostpen.evaluation.specificity import ModelLabel, name_model
 from ghostpen.figure import AUTHOR, CONTROL, INK, MUTED, PAPER, open_figure, shorten, write_heading
 from ghostpen.training.curve import MetricsRow, draw_curve
 
@@ -80,7 +80,7 @@ def _draw_gains(axes: "Axes", report: Report) -> None:
         )
         for row, (label, color) in enumerate(BARS.items(), start=1):
             height = top + 0.85 * row
-            _write_row(axes, "adapter" if label == "author" else label, height=height, color=MUTED)
+            _write_row(axes, name_model(label, brief=True), height=height, color=MUTED)
             _draw_bar(axes, text["models"][label]["gain_over_base"], height=height, color=color)
         axes.plot([0, 0], [top + 0.45, top + 2.1], color=INK, linewidth=0.8)
     for height, words in (

@@ -44,7 +44,7 @@ def cut_sections(sections: Iterable[Section], *, words: int) -> list[Piece]:
 
 
 def cut_text(text: str, *, words: int) -> str:
-    """Return a text's first words, with what stands between them."""
+    """Return a text's first words, with what stands between them, and without the blanks around them."""
     return "".join(_WORD.findall(text)[:words]).rstrip()
 
 

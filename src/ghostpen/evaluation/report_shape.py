@@ -84,6 +84,8 @@ class Protocol(TypedDict):
     data_sha256: str
     adapters_sha256: dict[str, str]
     base: dict[str, str | None]
+    precision: str
+    load_in_4bit: bool
     contrast_sha256: str
     generation: GenerationProtocol
 

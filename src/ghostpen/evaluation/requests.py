@@ -6,18 +6,15 @@ Pure functions. Must not know models; the tokenizer is an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Literal
 
 from ghostpen.config import DataConfig
-from ghostpen.data.chats import render_prompt
+from ghostpen.data.chats import RELEASE_DAY, render_prompt
 from ghostpen.data.instructions import BRIEF_INSTRUCTIONS, CONTINUE_INSTRUCTIONS, REWRITE_INSTRUCTIONS
 from ghostpen.errors import ConfigError, DataError
 
 RequestKind = Literal["text", "continue", "brief", "rewrite"]
 PresetName = Literal["steady", "balanced", "free", "likeliest"]
-# The template has a date in it: that of gpt-oss's release, so that the same seed gives the same text on any day.
-DAY = date(2025, 8, 5)
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def render_request(request: Request, tokenizer: Any) -> list[int]:
             words = REWRITE_INSTRUCTIONS[0].format(neutral=request.text.strip())
         case "text":
             raise ValueError("running text is continued outside of a chat")
-    return render_prompt(words, tokenizer, day=DAY)
+    return render_prompt(words, tokenizer, day=RELEASE_DAY)
 
 
 def find_kind_warning(kind: RequestKind, data: DataConfig) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ghostpen.config import EvalConfig, RunConfig, select_decisive
 from ghostpen.data.manifest import load_manifest
+from ghostpen.data.progress import ShowProgress
 from ghostpen.data.tokens import encode
 from ghostpen.errors import ConfigError
 from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, choose_pieces, list_pieces, measure_contrast
@@ -48,7 +49,7 @@ WRITTEN = "written.jsonl"
 PART = "written.part.jsonl"
 
 
-def test_run(config: RunConfig, *, console: Console) -> Report:
+def test_run(config: RunConfig, *, console: Console, show_progress: ShowProgress) -> Report:
     """Have the three models write, score them on all held-out sections; write report.json and report.html.
 
     What is written goes to written.jsonl, and first, batch by batch, to a file from which a test that was broken
@@ -67,16 +68,14 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
     manifests = {label: _read_finished(path, label) for label, path in adapters.items()}
     check_comparable(manifests, data.data_sha256)
     tasks = plan_tasks(texts.test, settings=config.eval)
-    protocol: Protocol = {
-        "window": config.eval.window,
-        "stride": config.eval.stride,
-        "training_seed": config.train.seed,
-        "data_sha256": data.data_sha256,
-        "adapters_sha256": {label: hash_adapter(path / "adapter") for label, path in adapters.items()},
-        "base": identify_base(manifests["author"]["base_model"]),
-        "contrast_sha256": load_manifest(config.contrast_dir).data_sha256,
-        "generation": build_generation_protocol(tasks, config.eval),
-    }
+    protocol = build_protocol(
+        config,
+        tasks=tasks,
+        data_sha256=data.data_sha256,
+        contrast_sha256=load_manifest(config.contrast_dir).data_sha256,
+        adapters_sha256={label: hash_adapter(path / "adapter") for label, path in adapters.items()},
+        base=identify_base(manifests["author"]["base_model"]),
+    )
     report = read_report(folder / REPORT)
     if report is None or report["protocol"] != protocol or bool(tasks) != (folder / WRITTEN).exists():
         report = measure_run(
@@ -87,12 +86,12 @@ def test_run(config: RunConfig, *, console: Console) -> Report:
             author=data.inputs.author,
             protocol=protocol,
             console=console,
+            show_progress=show_progress,
         )
-        write_page(report, folder, texts=texts)
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
-        if not (folder / PAGE).is_file():  # a test of an older version, or one that was killed just before
-            write_page(report, folder, texts=texts)
+        (folder / PART).unlink(missing_ok=True)  # of a test that was killed when its report was written
+    write_views(report, folder, texts=texts, manifest=manifests["author"])
     for table in render_tables(report):  # the verdict is below the first
         console.print(table)
     check_copied(report["copying"], max_copied_words=config.eval.max_copied_words)
@@ -108,6 +107,7 @@ def measure_run(
     author: str,
     protocol: Protocol,
     console: Console,
+    show_progress: ShowProgress,
 ) -> Report:
     """Do what `test_run` does where nothing is done yet; what was written before goes first, because it can go on."""
     folder = config.run_dir
@@ -124,7 +124,14 @@ def measure_run(
         windows = choose_windows(training_ids, count=config.eval.extraction_windows, seed=0)
     part = PartFile(folder / PART, key=hash_json([protocol, config.eval.writing_batch_size]))
     writings = write_all(
-        loaded, adapters, tasks=tasks, windows=windows, settings=config.eval, part=part, console=console
+        loaded,
+        adapters,
+        tasks=tasks,
+        windows=windows,
+        settings=config.eval,
+        part=part,
+        console=console,
+        show_progress=show_progress,
     )
     readers = SCORED_LABELS if prompt else MODEL_LABELS
     pieces = {AUTHOR_TEXT: choose_pieces(texts.test), OTHERS_TEXT: choose_pieces(texts.others_test)}
@@ -138,7 +145,7 @@ def measure_run(
             **{("control", who): sections for who, sections in list_continuations(writings.written).items()},
         },
         settings=config.eval,
-        console=console,
+        show_progress=show_progress,
         prompt=prompt.ids if prompt else (),
     )
     with console.status("measuring what was written"):
@@ -166,30 +173,41 @@ def measure_run(
 
 
 def save_results(report: Report, written: Sequence[Written], *, folder: Path) -> None:
-    """Write what a test leaves in a run's folder; where nothing was written, no older texts stay there."""
+    """Write what a test measured into a run's folder; where nothing was written, no older texts stay there.
+
+    What an older test left goes first and the report comes last: whenever this is broken off, no report stands beside
+    texts, a picture or a page of another test.
+    """
+    for name in (REPORT, PICTURE, PAGE):
+        (folder / name).unlink(missing_ok=True)
     if written:
         write_written(written, folder / WRITTEN)
     else:
         (folder / WRITTEN).unlink(missing_ok=True)
     write_report(report, folder / REPORT)
-    write_specificity_picture(
-        report,
-        folder / PICTURE,
-        metrics=read_metrics(folder / METRICS),
-        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-    )
 
 
-def write_page(report: Report, folder: Path, *, texts: Texts) -> None:
-    """Write report.html into a run's folder, from what is there."""
-    write_html(
-        report,
-        folder / PAGE,
-        metrics=read_metrics(folder / METRICS),
-        control_metrics=read_metrics(folder / CONTROL_FOLDER / METRICS),
-        written=read_written(folder / WRITTEN),
-        training=texts.training,
-    )
+def write_views(report: Report, folder: Path, *, texts: Texts, manifest: dict[str, Any]) -> None:
+    """Write specificity.png and report.html from what is in a run's folder, where they are not there yet.
+
+    They are missing after a measuring, and where the test that measured was killed before it had drawn them.
+    """
+    missing = [name for name in (PICTURE, PAGE) if not (folder / name).is_file()]
+    if not missing:
+        return
+    metrics, control_metrics = read_metrics(folder / METRICS), read_metrics(folder / CONTROL_FOLDER / METRICS)
+    if PICTURE in missing:
+        write_specificity_picture(report, folder / PICTURE, metrics=metrics, control_metrics=control_metrics)
+    if PAGE in missing:
+        write_html(
+            report,
+            folder / PAGE,
+            metrics=metrics,
+            control_metrics=control_metrics,
+            written=read_written(folder / WRITTEN),
+            training=texts.training,
+            manifest=manifest,
+        )
 
 
 def render_tables(report: Report) -> Iterator[Table]:
@@ -259,6 +277,30 @@ def read_report(path: Path) -> Report | None:
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) and report.get("format_version") == FORMAT_VERSION else None
+
+
+def build_protocol(
+    config: RunConfig,
+    *,
+    tasks: Sequence[Task],
+    data_sha256: str,
+    contrast_sha256: str,
+    adapters_sha256: dict[str, str],
+    base: dict[str, str | None],
+) -> Protocol:
+    """Name what decides what a test measures, down to the number format that the models are loaded in."""
+    return {
+        "window": config.eval.window,
+        "stride": config.eval.stride,
+        "training_seed": config.train.seed,
+        "data_sha256": data_sha256,
+        "adapters_sha256": adapters_sha256,
+        "base": base,
+        "precision": config.model.precision,
+        "load_in_4bit": config.model.load_in_4bit,
+        "contrast_sha256": contrast_sha256,
+        "generation": build_generation_protocol(tasks, config.eval),
+    }
 
 
 def build_generation_protocol(tasks: Sequence[Task], settings: EvalConfig) -> GenerationProtocol:

@@ -27,12 +27,19 @@ ModelLabel = Literal["base", "prompted", "control", "author"]
 """The base model, the base with passages of the author before each window, and the two adapters."""
 MODEL_LABELS: tuple[ModelLabel, ...] = ("base", "control", "author")
 SCORED_LABELS: tuple[ModelLabel, ...] = ("base", "prompted", "control", "author")
+MODEL_NAMES: Mapping[str, str] = {"base": "base model", "author": "adapter"}
 SectionScores = Mapping[ModelLabel, Sequence[Score]]
 """One list of scores for each model, all aligned: place i is section i of the same text."""
 
 CONFIDENCE_LEVEL = 0.95
 MIN_SECTIONS = 5
 """Below this no interval is given: a bootstrap of so few units is far too narrow to be believed."""
+
+
+def name_model(label: str, *, brief: bool = False) -> str:
+    """Name a model for people; in brief where it is plain that models are meant."""
+    name = MODEL_NAMES.get(label, label)
+    return name.removesuffix(" model") if brief else name
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ghostpen.evaluation.rhythm import MAX_HELD_OUT_Z
-from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
+from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel, name_model
 from ghostpen.evaluation.style_shape import (
     AcceptedJson,
     C2stJson,
@@ -40,7 +40,7 @@ def render_style_table(report: StyleReport) -> Table:
     )
     models = [label for label in MODEL_LABELS if label in report["texts"]]
     table.add_column("")
-    for heading in ("own", *("adapter" if label == "author" else label for label in models)):
+    for heading in ("own", *(name_model(label, brief=True) for label in models)):
         table.add_column(heading, justify="right")
     for row in _render_rows(report, models):
         table.add_row(*map(escape, row))

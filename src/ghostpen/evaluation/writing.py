@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ghostpen.data.progress import ShowProgress
 from ghostpen.evaluation.copying import EXTRACTION_TOKENS, Window
-from ghostpen.evaluation.models import show_progress, visit_models
+from ghostpen.evaluation.models import visit_models
 from ghostpen.evaluation.prompts import Task
 from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.evaluation.written import Written
@@ -31,26 +32,30 @@ Place = tuple[str, str, int]  # model, what, which batch
 
 
 class PartFile:
-    """Keep results by place, a line of JSON each; a line that was broken off is as if it had not been written."""
+    """Keep results by place, a line of JSON each; from the first broken line on, nothing has been written."""
 
     def __init__(self, path: Path, *, key: str) -> None:
         """Read the file, if there is one of this key; else begin anew."""
         self._path = path
         self._found: dict[Place, Any] = {}
-        head = json.dumps({"key": key}) + "\n"
+        head = json.dumps({"key": key}).encode() + b"\n"
         try:
-            content = path.read_text(encoding="utf-8", errors="replace")
+            content = path.read_bytes()
         except FileNotFoundError:
-            content = ""
+            content = b""
         if not content.startswith(head):
-            path.write_text(head, encoding="utf-8")
+            path.write_bytes(head)
             return
-        whole = content[: content.rfind("\n") + 1]
-        for line in whole.split("\n")[1:-1]:
-            row = json.loads(line)
-            self._found[row["model"], row["what"], row["batch"]] = row["result"]
-        if whole != content:
-            path.write_text(whole, encoding="utf-8")
+        size_bytes = len(head)
+        for line in content[len(head) :].splitlines(keepends=True):
+            found = _read_line(line)
+            if found is None:
+                break
+            self._found |= found
+            size_bytes += len(line)
+        if size_bytes < len(content):
+            with path.open("r+b") as file:  # whatever happens here, the whole lines stay
+                file.truncate(size_bytes)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -74,6 +79,17 @@ class PartFile:
         self._path.unlink(missing_ok=True)
 
 
+def _read_line(line: bytes) -> dict[Place, Any] | None:
+    """Read a line of a part file; None where it was broken off, or is none of ours."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+        return {(row["model"], row["what"], row["batch"]): row["result"]}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 @dataclass(frozen=True)
 class Writings:
     """What the models wrote: texts in the order of the tasks, and token ids after each window, of EXTRACTED."""
@@ -91,11 +107,13 @@ def write_all(
     settings: EvalConfig,
     part: PartFile,
     console: Console,
+    show_progress: ShowProgress,
 ) -> Writings:
     """Have every model write what `part` doesn't hold yet.
 
     Args:
         loaded: the base model. adapters: the folders of runs. tasks: for all models. windows: for EXTRACTED.
+        show_progress: shows a bar for a title.
     """
     size = settings.writing_batch_size
     # Of like length together: the longest text of a batch decides how long it takes.
@@ -110,7 +128,7 @@ def write_all(
     if len(part):
         console.print(f"goes on: {len(part)} of {sum(map(len, work.values()))} batches of texts were written")
     missing = {label for label, places in work.items() if any(part.get(place) is None for place in places)}
-    with show_progress(console) as show:
+    with show_progress() as show:
         for label, current in visit_models(loaded, adapters, labels=missing):
             on_progress = show(f"{label} writes")
             for number, place in enumerate(work[label]):
@@ -120,7 +138,7 @@ def write_all(
                 _, what, batch = place
                 chosen = slice(batch * size, (batch + 1) * size)
                 if what == "texts":
-                    result: Any = _write_texts(current, label, [tasks[n] for n in order[chosen]], settings=settings)
+                    result: Any = _write_texts(current, [tasks[n] for n in order[chosen]], settings=settings)
                 else:
                     result = _recite(current, windows[chosen])
                 part.add(place, result)
@@ -132,7 +150,7 @@ def write_all(
     written: list[Written] = []
     for label in MODEL_LABELS:
         texts = dict(zip(order, collect(label, "texts"), strict=True))
-        written += [Written(**texts[number]) for number in range(len(tasks))]
+        written += [_build_written(label, task, *texts[number]) for number, task in enumerate(tasks)]
     return Writings(written, {label: collect(label, "windows") for label in EXTRACTED})
 
 
@@ -141,9 +159,8 @@ def count_batches(items: int, size: int) -> int:
     return -(-items // size)
 
 
-def _write_texts(
-    current: LoadedModel, label: ModelLabel, tasks: Sequence[Task], *, settings: EvalConfig
-) -> list[dict[str, Any]]:
+def _write_texts(current: LoadedModel, tasks: Sequence[Task], *, settings: EvalConfig) -> list[tuple[str, bool]]:
+    """Write a batch: of each text what was written, and whether the model ended it. All else is the task's."""
     from ghostpen.model.generation import Beginning, encode_beginning, generate_texts
 
     beginnings = [
@@ -151,23 +168,22 @@ def _write_texts(
         for task in tasks
     ]
     texts = generate_texts(current.model, current.tokenizer, beginnings, top_p=settings.top_p, min_p=settings.min_p)
-    return [
-        asdict(
-            Written(
-                model=label,
-                kind=task.kind,
-                prompt=task.prompt,
-                text=text.text,
-                real=task.real,
-                document=task.document,
-                section=task.section,
-                seed=task.seed,
-                temperature=task.temperature,
-                ended=text.ended,
-            )
-        )
-        for task, text in zip(tasks, texts, strict=True)
-    ]
+    return [(text.text, text.ended) for text in texts]
+
+
+def _build_written(label: ModelLabel, task: Task, text: str, ended: bool) -> Written:
+    return Written(
+        model=label,
+        kind=task.kind,
+        prompt=task.prompt,
+        text=text,
+        real=task.real,
+        document=task.document,
+        section=task.section,
+        seed=task.seed,
+        temperature=task.temperature,
+        ended=ended,
+    )
 
 
 def _recite(current: LoadedModel, windows: Sequence[Window]) -> list[list[int]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Tokens for a word of English, generously: gpt-oss's tokenizer needs 1.2, the embedded one 1.6.
 TOKENS_PER_WORD = 2
+HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer gives for bytes that are no whole character
 CHECK_EVERY = 8  # tokens between two counts of the words: to count costs as much as a small model's token
 
 
@@ -49,37 +50,6 @@ def encode_beginning(tokenizer: Any, prompt: str) -> tuple[int, ...]:
         raise DataError("the prompt is empty: write the beginning of a text, to be continued")
     start = tokenizer.convert_tokens_to_ids("<|startoftext|>")
     return (start, *tokenizer.encode(prompt, add_special_tokens=False, verbose=False))
-
-
-def continue_text(
-    model: Any,
-    tokenizer: Any,
-    prompt: str,
-    *,
-    max_words: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
-    min_p: float = 0.0,
-    on_text: Callable[[str], None] | None = None,
-) -> str:
-    """Write on from `prompt`, running text; arguments and result are those of `generate_text`.
-
-    Raises:
-        DataError: the prompt is empty.
-    """
-    ids = encode_beginning(tokenizer, prompt)
-    return generate_text(
-        model,
-        tokenizer,
-        ids,
-        max_words=max_words,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        min_p=min_p,
-        on_text=on_text,
-    )
 
 
 def generate_text(
@@ -131,9 +101,7 @@ def generate_texts(
     )
     limits = [one.max_words * TOKENS_PER_WORD for one in beginnings]
     width = max(len(one.ids) for one in beginnings)
-    enough = _stop_at_words(
-        tokenizer, prompt_tokens=width, max_words=[one.max_words for one in beginnings], max_tokens=limits
-    )
+    enough = _stop_at_words(tokenizer, prompt_tokens=width, max_words=[one.max_words for one in beginnings])
     rows = _generate(
         model,
         tokenizer,
@@ -141,11 +109,11 @@ def generate_texts(
         max_new_tokens=max(limits),
         logits_processor=[sampler],
         stopping_criteria=[enough],
-        **({"streamer": stream} if stream else {}),
+        streamer=stream,
     )
     written = []
     for row, limit, one in zip(rows, limits, beginnings, strict=True):
-        text = _decode(tokenizer, row.ids[:limit])
+        text = _decode(tokenizer, row.ids[:limit]).rstrip(HALF_CHARACTER)
         ended = row.ended and len(row.ids) < limit and len(text.split()) <= one.max_words
         written.append(Generated(cut_words(text, one.max_words), ended))
     return written
@@ -201,9 +169,7 @@ def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return text
 
 
-def _stop_at_words(
-    tokenizer: Any, *, prompt_tokens: int, max_words: Sequence[int], max_tokens: Sequence[int]
-) -> Callable[..., torch.Tensor]:
+def _stop_at_words(tokenizer: Any, *, prompt_tokens: int, max_words: Sequence[int]) -> Callable[..., torch.Tensor]:
     """Tell transformers to stop a row when a word too many has begun: the rest would be cut off."""
     import torch
 
@@ -211,7 +177,8 @@ def _stop_at_words(
 
     def is_enough(input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
         tokens = input_ids.shape[1] - prompt_tokens
-        for row, (words, limit) in enumerate(zip(max_words, max_tokens, strict=True)):
+        for row, words in enumerate(max_words):
+            limit = words * TOKENS_PER_WORD
             if not done[row] and tokens >= min(words, limit) and (tokens % CHECK_EVERY == 0 or tokens >= limit):
                 written = _decode(tokenizer, input_ids[row, prompt_tokens:].tolist())
                 done[row] = tokens >= limit or len(written.split()) > words

@@ -1,12 +1,11 @@
 """Held-out passages that the model continues, for eyes: before, after and at every evaluation.
 
-Writing them changes nothing of the training: `continue_text` leaves the state of the random numbers alone, and the
+Writing them changes nothing of the training: `generate_text` leaves the state of the random numbers alone, and the
 model is put back into its mood for training.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ from transformers import TrainerCallback
 
 from ghostpen.data.sections import Section
 from ghostpen.files import write_text_atomically
-from ghostpen.model.generation import continue_text, cut_words
+from ghostpen.model.generation import cut_words, encode_beginning, generate_text
 from ghostpen.training.recorder import SampleRow
+from ghostpen.training.samples_file import render_continuations
 
 if TYPE_CHECKING:
     from ghostpen.model.loading import LoadedModel
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 BEGINNING_WORDS = 40
 TEMPERATURE = 0.8
 TOP_P = 0.95
-_RENDERED = re.compile(
-    r"^\[[^\n]+, section \d+\]\n(?P<beginning>.*?) >>>(?P<written>.*?)\n(?=\n\[[^\n]+, section \d+\]\n|\Z)",
-    re.MULTILINE | re.DOTALL,
-)
 
 
 def write_continuations(
@@ -38,10 +34,10 @@ def write_continuations(
     rows = []
     for section in sections[::stride][:count]:
         beginning = cut_words(section.text, BEGINNING_WORDS)
-        written = continue_text(
+        written = generate_text(
             loaded.model,
             loaded.tokenizer,
-            beginning,
+            encode_beginning(loaded.tokenizer, beginning),
             max_words=words,
             temperature=TEMPERATURE,
             top_p=TOP_P,
@@ -49,16 +45,6 @@ def write_continuations(
         )
         rows.append(SampleRow(when, step, f"{section.document}, section {section.section}", beginning, written))
     return rows
-
-
-def render_continuations(rows: Sequence[SampleRow]) -> str:
-    """Render for a text file."""
-    return "\n".join(f"[{row.passage}]\n{row.beginning} >>>{row.written}\n" for row in rows)
-
-
-def parse_continuations(text: str) -> list[tuple[str, str]]:
-    """Read a rendered file: of each passage its beginning, and what was written."""
-    return [(found["beginning"], found["written"]) for found in _RENDERED.finditer(text)]
 
 
 class EvaluationSamples(TrainerCallback):

@@ -22,6 +22,7 @@ from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read
 from ghostpen.training.course import Stop
 from ghostpen.training.ranks import Ranks
 from ghostpen.training.recorder import SampleRow, TargetRow
+from ghostpen.training.samples_file import render_continuations
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +90,7 @@ def execute_training(
     """
     from ghostpen.model.loading import prepare_for_training, save_adapter
     from ghostpen.training.callbacks import StopOnSignal
-    from ghostpen.training.continuations import EvaluationSamples, render_continuations, write_continuations
+    from ghostpen.training.continuations import EvaluationSamples, write_continuations
     from ghostpen.training.curve import write_perplexity_curve
     from ghostpen.training.metrics import Measurement
     from ghostpen.training.progress import TrainingProgress

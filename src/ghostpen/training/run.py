@@ -21,6 +21,7 @@ from ghostpen.training.execution import SAMPLES, Start, execute_training
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
+from ghostpen.training.samples_file import render_continuations
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +103,7 @@ def train_run(
     author_samples = build_samples(texts["train"]).samples if control else samples
     recipe = build_recipe(config, words=data.splits["train"].words, samples=len(author_samples))
     settings = apply_recipe(config, recipe)
-    from ghostpen.training.continuations import render_continuations, write_continuations
+    from ghostpen.training.continuations import write_continuations
 
     before = write_continuations(
         loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words, seed=config.train.seed,

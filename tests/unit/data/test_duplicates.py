@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ghostpen.data.deduplication import Repeat, UniqueSections, drop_repeats
 from ghostpen.data.duplicates import LEAST_JACCARD, Duplicate, compute_jaccard, compute_prints, find_duplicates
-from ghostpen.data.ngrams import hash_ngrams, hash_words, read_text, read_words
+from ghostpen.data.ngrams import PlacedWord, hash_ngrams, hash_words, place_words, read_text, read_words
 from ghostpen.data.sections import Section, document_key
 
 FIXTURES_ARE_PURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -166,3 +166,18 @@ def test_hashes_of_ngrams_are_equal_where_the_ngrams_are(words: list[str], lengt
 
 def test_words_are_case_folded_letters_and_digits() -> None:
     assert read_words("Don’t_STOP—the 2nd ﬁne Straße!") == ["don", "t", "stop", "the", "2nd", "fine", "strasse"]
+
+
+def test_places_are_those_of_the_words_in_the_text() -> None:
+    assert place_words("Don’t, ﬁne") == [PlacedWord("don", 0, 3), PlacedWord("t", 4, 5), PlacedWord("fine", 7, 10)]
+    assert place_words("(a\u0308h) x") == [PlacedWord("äh", 0, 5), PlacedWord("x", 6, 7)]
+    assert place_words("a 1\u2100") == [PlacedWord("a", 0, 1), PlacedWord("1a", 2, 4), PlacedWord("c", 2, 4)]
+
+
+# Letters, marks that join with them, Hangul parts, signs that are several words or hold a blank, and any text.
+ODD_TEXTS = st.text(st.sampled_from("aS\u0308\u0301\u1100\u1161\u2100\u00b4\u037aß½ \u00a0\u3000\n_-"), max_size=12)
+
+
+@given(text=ODD_TEXTS | st.text(max_size=12))
+def test_placed_words_are_the_words_that_are_read(text: str) -> None:
+    assert [one.word for one in place_words(text)] == read_words(text)

@@ -41,6 +41,8 @@ def report() -> Report:
         author_words=[20 * n for n in range(1, 7)],  # a word of 5 bytes
         others_words=[20 * n for n in range(1, 7)],
         protocol=copy.deepcopy(PROTOCOL),
+        prompt={"passages": 3, "tokens": 120},
+        tokenizer_sha256="4" * 64,
         resamples=100,
         seed=3,
     )

@@ -1,11 +1,14 @@
 """Copying: what counts, worked by hand on short texts."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
 from ghostpen.evaluation.copying import (
     CopiedSpan,
+    CopyIndex,
     Sample,
     Window,
     choose_windows,
@@ -136,3 +139,22 @@ def test_extraction_counts_fifty_right_tokens_and_nothing_less() -> None:
         compute_extraction(windows, continuations[:3])
     with pytest.raises(NothingCountedError):
         compute_extraction([], [])
+
+
+# Pieces of one long text, with a word between that stands nowhere else: copies of 10 to 16 words, and their prompts.
+PIECES = st.lists(st.tuples(st.integers(0, 40), st.integers(10, 16)), max_size=3).map(
+    lambda pieces: " x ".join(count(start, start + words) for start, words in pieces)
+)
+
+
+@given(text=PIECES, prompt=PIECES, sources=st.lists(PIECES, max_size=3))
+def test_index_of_copies_finds_what_a_search_finds(text: str, prompt: str, sources: list[str]) -> None:
+    sections = [make_section(source, f"work {number}") for number, source in enumerate(sources)]
+    sample = Sample(text, prompt=prompt)
+    by_search, by_index = find_copy(sample, sections), CopyIndex(sections).find_copy(sample)
+    if by_search is None or by_index is None:
+        assert by_index == by_search
+    else:
+        assert (by_index.words, by_index.quote) == (by_search.words, by_search.quote)
+        [source] = [section.text for section in sections if section.document == by_index.document]
+        assert by_index.quote in source

@@ -6,11 +6,13 @@ import pytest
 
 from ghostpen.errors import DataError, NothingCountedError
 from ghostpen.evaluation.specificity import (
+    SCORED_LABELS,
     Interval,
     SectionScores,
     check_aligned,
     compute_gain,
     compute_specificity,
+    name_model,
 )
 from ghostpen.score import Score
 
@@ -173,3 +175,8 @@ def test_check_aligned_of_a_section_without_tokens_names_the_section() -> None:
 
     with pytest.raises(NothingCountedError, match="section 1 has no counted token"):
         check_aligned({"control": scores, "author": scores}, text="the text", models=("control", "author"))
+
+
+def test_models_have_names_for_people() -> None:
+    assert [name_model(label) for label in SCORED_LABELS] == ["base model", "prompted", "control", "adapter"]
+    assert [name_model(label, brief=True) for label in SCORED_LABELS] == ["base", "prompted", "control", "adapter"]

@@ -7,10 +7,10 @@ from ghostpen.errors import DataError
 from ghostpen.model.cpu_kernels import use_cpu_kernels
 from ghostpen.model.generation import (
     Beginning,
-    continue_text,
     cut_words,
     encode_beginning,
     generate_likeliest,
+    generate_text,
     generate_texts,
 )
 
@@ -84,13 +84,12 @@ def test_generate_likeliest_takes_what_the_model_finds_likeliest(tiny_model: Any
     assert [len(ids) for ids in written] == [5, 5, 5]
 
 
-def test_continue_text_leaves_random_numbers_and_mood_as_they_are(tiny_model: Any, tokenizer: Any) -> None:
+def test_generate_text_leaves_random_numbers_and_mood_as_they_are(tiny_model: Any, tokenizer: Any) -> None:
     import torch
 
     def write(seed: int) -> str:
-        return continue_text(
-            tiny_model, tokenizer, "It was a fine day", max_words=20, temperature=1.0, top_p=1.0, seed=seed
-        )
+        ids = encode_beginning(tokenizer, "It was a fine day")
+        return generate_text(tiny_model, tokenizer, ids, max_words=20, temperature=1.0, top_p=1.0, seed=seed)
 
     torch.manual_seed(7)
     tiny_model.train()
@@ -102,12 +101,12 @@ def test_continue_text_leaves_random_numbers_and_mood_as_they_are(tiny_model: An
 
 
 @pytest.mark.parametrize("max_words", [1, 5, 30])
-def test_continue_text_hands_on_word_by_word_what_it_returns(tiny_model: Any, tokenizer: Any, max_words: int) -> None:
+def test_generate_text_hands_on_word_by_word_what_it_returns(tiny_model: Any, tokenizer: Any, max_words: int) -> None:
     pieces: list[str] = []
-    text = continue_text(
+    text = generate_text(
         tiny_model,
         tokenizer,
-        "It was",
+        encode_beginning(tokenizer, "It was"),
         max_words=max_words,
         temperature=1.0,
         top_p=1.0,
@@ -118,9 +117,28 @@ def test_continue_text_hands_on_word_by_word_what_it_returns(tiny_model: Any, to
     assert len(pieces) >= len(text.split()) - 1  # not all at the end
 
 
-def test_continue_text_of_nothing_is_an_error(tiny_model: Any, tokenizer: Any) -> None:
+def test_text_that_breaks_off_within_a_character_has_no_half_of_it(
+    make_tiny_model: Callable[..., Any], tokenizer: Any
+) -> None:
+    """A model that writes nothing but the first of two bytes of a letter, as one may where its tokens are up."""
+    import torch
+
+    model = make_tiny_model()
+    half = tokenizer.convert_tokens_to_ids("Ã")  # how a byte-level tokenizer calls the byte C3
+    assert tokenizer.decode([half]) == "\ufffd"
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    model.lm_head.bias = torch.nn.Parameter(torch.zeros(320).index_fill_(0, torch.tensor([half]), 100.0))
+    shown: list[str] = []
+    ids = encode_beginning(tokenizer, "It")
+    options = {"max_words": 2, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+    assert generate_text(model, tokenizer, ids, on_text=shown.append, **options) == ""
+    assert shown == []
+
+
+def test_beginning_of_nothing_is_an_error(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="prompt is empty"):
-        continue_text(tiny_model, tokenizer, " \n", max_words=1, temperature=0.0, top_p=1.0, seed=0)
+        encode_beginning(tokenizer, " \n")
 
 
 @pytest.mark.parametrize(("words", "kept"), [(0, ""), (2, "one  two"), (9, "one  two\nthree")])

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from ghostpen.evaluation.html.svg import LETTER, WIDTH, Chart, Scale, cut_name, plan_ticks, render_signed
 from ghostpen.evaluation.report_shape import IntervalJson
+from ghostpen.evaluation.specificity import name_model
 from ghostpen.training.curve import find_kept_point, plan_label_heights, plan_log_ticks, render_perplexity
 
 Point = tuple[float, float]
@@ -59,7 +60,7 @@ def render_curves(
         ends.append((points[-1][1], label, curves[label][-1][1]))
     heights = plan_label_heights([end for end, _, _ in ends], gap=LABEL_GAP)
     for (_, label, value), height in zip(ends, heights, strict=True):
-        text = f"{render_perplexity(value)} {_name(label)}"
+        text = f"{render_perplexity(value)} {name_model(label, brief=True)}"
         chart.write(text, f"strong {label}", x=WIDTH - 105, y=height)
     return chart.render()
 
@@ -219,16 +220,13 @@ def _draw_interval(chart: Chart, bar: Bar, across: Scale, middle: float, *, look
         chart.add("line", look, x1=across(bar.low), x2=across(bar.high), y1=middle, y2=middle)
 
 
-def _name(label: str) -> str:
-    return "adapter" if label == "author" else label
-
-
 def _describe_curves(curves: Mapping[str, Sequence[Point]]) -> str:
     parts = []
     for label, points in curves.items():
         kept = find_kept_point(points)
         parts.append(
-            f"{_name(label)}: from {render_perplexity(points[0][1])} to {render_perplexity(points[-1][1])} "
+            f"{name_model(label, brief=True)}: "
+            f"from {render_perplexity(points[0][1])} to {render_perplexity(points[-1][1])} "
             f"at step {points[-1][0]:,.0f}, kept at step {kept[0]:,.0f} with {render_perplexity(kept[1])}"
         )
     return "; ".join(parts) + "."

@@ -1,22 +1,20 @@
 """What samples copy, marked where it stands in them. Works on texts; the report's numbers are `copying`'s."""
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ghostpen.data.ngrams import read_words
+from ghostpen.data.ngrams import PlacedWord, place_words, read_words
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.copying import PROMPT_WORDS, Sample
-from ghostpen.evaluation.spans import find_shared_spans
+from ghostpen.evaluation.copying import Sample, find_own
+from ghostpen.evaluation.spans import SharedSpans, find_shared_spans
 
 MARKED_WORDS = 5
 CONTEXT_WORDS = 35
 MOST_SHOWN = 3
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Copy:
 
     Args:
         sample: its place among the samples. words: of the span. document: the one that has the span, too.
-        pieces: the sample's text around the span, in order; those that are copied are told.
+        pieces: the sample's text around the span, in order; runs of 5 words or more that are copied are told.
         cut_before, cut_after: the sample goes on there.
     """
 
@@ -42,67 +40,68 @@ def find_copies(samples: Sequence[Sample], training: Sequence[Section]) -> list[
 
     As in `copying`, 5 words in a row or more that the prompt holds, too, are the prompt's.
     """
-    placed = [_place_words(sample.text) for sample in samples]
-    if not training or not any(placed):
+    if not training:
         return []
-    own = [
-        _cut_prompt([word for word, _, _ in words], sample.prompt)
-        for words, sample in zip(placed, samples, strict=True)
+    placed = [place_words(sample.text) for sample in samples]
+    words = [[one.word for one in sample] for sample in placed]
+    runs = [
+        (number, run)
+        for number, sample in enumerate(samples)
+        for run in find_own(words[number], prompt=sample.prompt)
     ]
-    pieces = [(number, start, end) for number, group in enumerate(own) for start, end in group]
-    queries = [[word for word, _, _ in placed[number][start:end]] for number, start, end in pieces]
-    spans = find_shared_spans(queries, [read_words(section.text) for section in training])
-    longest: dict[int, Copy] = {}
-    for (number, start, _), found in zip(pieces, spans, strict=True):
-        if found.longest >= MARKED_WORDS and (number not in longest or found.longest > longest[number].words):
-            first = int(found.lengths.argmax())
-            covered = np.zeros(len(placed[number]), dtype=bool)
-            covered[start : start + len(found.lengths)] = found.find_covered(MARKED_WORDS)
-            document = training[int(found.sources[first])].document
-            longest[number] = _cut_out(
-                number, samples[number].text, placed[number], start + first, found.longest, covered, document
-            )
-    return sorted(longest.values(), key=lambda copy: (-copy.words, copy.sample))[:MOST_SHOWN]
+    found = find_shared_spans(
+        [words[number][run.start : run.stop] for number, run in runs],
+        [read_words(section.text) for section in training],
+    )
+    spans = [_Spans.make_empty(len(sample)) for sample in words]
+    for (number, run), shared in zip(runs, found, strict=True):
+        spans[number].add(run, shared)
+    copies = [
+        _cut_out(number, sample.text, placed[number], spans[number], training)
+        for number, sample in enumerate(samples)
+        if spans[number].lengths.max(initial=0) >= MARKED_WORDS
+    ]
+    return sorted(copies, key=lambda copy: (-copy.words, copy.sample))[:MOST_SHOWN]
 
 
-def _cut_out(
-    sample: int,
-    text: str,
-    words: Sequence[tuple[str, int, int]],
-    first: int,
-    count: int,
-    covered: "np.ndarray",
-    document: str,
-) -> Copy:
-    """Cut the span and its surroundings out of a sample, and tell what of them is copied."""
+@dataclass(frozen=True)
+class _Spans:
+    """What all runs of a sample share with the training text, by place in the sample: see `SharedSpans`."""
+
+    lengths: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    marked: NDArray[np.bool_]
+
+    @classmethod
+    def make_empty(cls, words: int) -> "_Spans":
+        return cls(np.zeros(words, np.int64), np.zeros(words, np.int64), np.zeros(words, np.bool_))
+
+    def add(self, run: range, shared: SharedSpans) -> None:
+        place = slice(run.start, run.stop)
+        self.lengths[place], self.sources[place] = shared.lengths, shared.sources
+        self.marked[place] = shared.find_covered(MARKED_WORDS)
+
+
+def _cut_out(sample: int, text: str, words: Sequence[PlacedWord], spans: _Spans, training: Sequence[Section]) -> Copy:
+    """Cut the longest span and its surroundings out of a sample, and tell all that is copied in them."""
+    first = int(spans.lengths.argmax())
+    count = int(spans.lengths[first])
     start, end = max(0, first - CONTEXT_WORDS), min(len(words), first + count + CONTEXT_WORDS)
     pieces: list[tuple[str, bool]] = []
-    place = words[start][1]
-    for is_copied, group in itertools.groupby(range(start, end), key=lambda number: bool(covered[number])):
-        members = list(group)
-        if is_copied:
-            pieces.append((text[place : words[members[0]][1]], False))
-            pieces.append((text[words[members[0]][1] : words[members[-1]][2]], True))
-            place = words[members[-1]][2]
-    rest = len(text) if end == len(words) else words[end - 1][2]
+    place = words[start].start
+    for is_marked, group in itertools.groupby(range(start, end), key=lambda number: bool(spans.marked[number])):
+        if is_marked:
+            members = list(group)
+            begins = max(place, words[members[0]].start)  # two words may have one place
+            pieces += [(text[place:begins], False), (text[begins : words[members[-1]].end], True)]
+            place = words[members[-1]].end
+    rest = len(text) if end == len(words) else words[end - 1].end
     pieces.append((text[place:rest], False))
-    return Copy(sample, count, document, tuple(piece for piece in pieces if piece[0]), start > 0, end < len(words))
-
-
-def _place_words(text: str) -> list[tuple[str, int, int]]:
-    """Return the words, as `ngrams` reads them, each with where it begins and ends in the text."""
-    return [(word, found.start(), found.end()) for found in _WORD.finditer(text) for word in read_words(found[0])]
-
-
-def _cut_prompt(words: Sequence[str], prompt: str) -> list[tuple[int, int]]:
-    """Return the runs of words that are not the prompt's, as first and last + 1."""
-    if not words:
-        return []
-    [spans] = find_shared_spans([words], [read_words(prompt)])
-    of_prompt = spans.find_covered(PROMPT_WORDS)
-    runs = (
-        list(group)
-        for is_prompt, group in itertools.groupby(range(len(words)), key=of_prompt.__getitem__)
-        if not is_prompt
+    return Copy(
+        sample,
+        count,
+        training[int(spans.sources[first])].document,
+        tuple(piece for piece in pieces if piece[0]),
+        start > 0,
+        end < len(words),
     )
-    return [(run[0], run[-1] + 1) for run in runs]

@@ -2,8 +2,9 @@
 
 from ghostpen.evaluation.copying_report import CopyingJson, CopyingReport
 from ghostpen.evaluation.html.charts import Bar, render_bars, render_percent
-from ghostpen.evaluation.html.figures import Figure, Numbers, name_model, tabulate_bars
+from ghostpen.evaluation.html.figures import Figure, Numbers, tabulate_bars
 from ghostpen.evaluation.report_shape import Report
+from ghostpen.evaluation.specificity import name_model
 
 
 def build_copying(copying: CopyingReport) -> Figure:

@@ -17,15 +17,9 @@ from ghostpen.evaluation.html.charts import (
 )
 from ghostpen.evaluation.html.svg import render_signed
 from ghostpen.evaluation.report_shape import IntervalJson, Report, TextReport
-from ghostpen.evaluation.specificity import ModelLabel
+from ghostpen.evaluation.specificity import ModelLabel, name_model
 from ghostpen.training.curve import MetricsRow, find_kept_point, render_perplexity
 
-MODELS: dict[str, str] = {
-    "base": "base model",
-    "prompted": "prompted",
-    "control": "control",
-    "author": "adapter",
-}
 SAVERS: tuple[ModelLabel, ...] = ("prompted", "control", "author")
 MOST_PARTS = 12
 
@@ -48,11 +42,6 @@ class Figure:
     chart: Markup | None = None
     numbers: Numbers | None = None
     refusal: str | None = None
-
-
-def name_model(label: str) -> str:
-    """Name a model for people."""
-    return MODELS.get(label, label)
 
 
 def build_curves(
@@ -101,7 +90,7 @@ def build_specificity(report: Report) -> list[Figure]:
     return [
         Figure(
             "Saved against the base model",
-            "Bits per byte of unseen text. Prompted: the base with passages by the author before it. "
+            f"Bits per byte of unseen text. {_explain_prompted(report)}"
             "Whatever both adapters save is learning prose.",
             render_bars("saved", groups, title="Bits per byte saved against the base model"),
             _tabulate_models(texts),
@@ -117,6 +106,13 @@ def build_specificity(report: Report) -> list[Figure]:
             ),
         ),
     ]
+
+
+def _explain_prompted(report: Report) -> str:
+    if (prompt := report["prompt"]) is None:
+        return ""
+    passages = "a passage" if prompt["passages"] == 1 else f"{prompt['passages']} passages"
+    return f"Prompted: the base with {passages} by the author before it. "
 
 
 def build_parts(report: Report) -> list[Figure]:
@@ -231,7 +227,7 @@ def _tabulate_curves(curves: Mapping[str, Sequence[Point]], title: str) -> Numbe
 
     return Numbers(
         f"Perplexity by step. {title}",
-        ("step", *("adapter" if label == "author" else label for label in curves)),
+        ("step", *(name_model(label, brief=True) for label in curves)),
         tuple((f"{step:,.0f}", *(render(label, step) for label in curves)) for step in steps),
     )
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ghostpen.evaluation.pieces import cut_text
 from ghostpen.evaluation.written import Written
 
 ROUNDS = 8
@@ -53,16 +54,7 @@ def plan_rounds(pairs: Sequence[Written], *, seed: int) -> list[Round]:
 def cut_alike(left: str, right: str) -> tuple[str, str]:
     """Cut two texts to equally many words, 120 at most, keeping the blanks and line breaks between them."""
     count = min(MAX_WORDS, len(left.split()), len(right.split()))
-    return cut_to_words(left, count), cut_to_words(right, count)
-
-
-def cut_to_words(text: str, count: int) -> str:
-    """Cut a text after so many words, without the blanks around it."""
-    text = text.strip()
-    end = 0
-    for word in text.split()[:count]:
-        end = text.index(word, end) + len(word)
-    return text[:end]
+    return cut_text(left, words=count), cut_text(right, words=count)
 
 
 def render_key(number: int, place: int, *, seed: int) -> str:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from ghostpen.evaluation.html.charts import draw_mark
 from ghostpen.evaluation.html.svg import LETTER, WIDTH, Chart, Scale, cut_name
+from ghostpen.evaluation.specificity import MODEL_LABELS, name_model
 from ghostpen.evaluation.style_shape import MapJson, MapPoint
 
 HEIGHT = 356
@@ -108,7 +109,7 @@ def _write_labels(chart: Chart, placed: Sequence[tuple[str, str, Place]], author
     groups: dict[tuple[str, str], list[Place]] = {}
     for who, name, place in placed:
         groups.setdefault((who, name if who == "other" else ""), []).append(place)
-    names = {"real": f"real {author}", "author": "adapter", "base": "base model", "control": "control"}
+    names = {"real": f"real {author}"} | {label: name_model(label) for label in MODEL_LABELS}
     order = ("author", "base", "real", "control", "other")
     taken: list[tuple[float, float, float, float]] = [
         (x - 6, y - 6, x + 6, y + 6) for who, _, (x, y) in placed if who != "other"
@@ -143,12 +144,7 @@ def _describe(points: Sequence[MapPoint], author: str) -> str:
     middles = {who: _find_middle(places) for who, places in placed.items() if places}
     if "real" not in middles:
         return f"There is no mark of {author}."
-    names = {
-        "other": "the other authors",
-        "base": "the base model",
-        "control": "the control",
-        "author": "the adapter",
-    }
+    names = {"other": "the other authors"} | {label: f"the {name_model(label)}" for label in MODEL_LABELS}
     real = middles.pop("real")
     distances = {names[who]: math.dist(real, middle) for who, middle in middles.items()}
     listed = ", ".join(

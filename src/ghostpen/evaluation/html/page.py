@@ -1,4 +1,4 @@
-"""Put the page together: `render_html` decides what stands where, `write_html` reads the run's folder and writes.
+"""Put the page together: `render_html` decides what stands where, `write_html` writes it into the run's folder.
 
 Every text and name on the page is untrusted: an author's text may hold anything. The template escapes what it writes,
 the script puts no such text into the page, and the page's policy lets a browser run that script and fetch nothing.
@@ -6,7 +6,6 @@ the script puts no such text into the page, and the page's policy lets a browser
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,6 +32,7 @@ from ghostpen.evaluation.html.samples import Comparison, choose_comparisons, cho
 from ghostpen.evaluation.html.style import build_cards, build_map, render_marks
 from ghostpen.evaluation.html.words import render_perplexity_sentence, render_state
 from ghostpen.evaluation.report_shape import Report
+from ghostpen.evaluation.specificity import name_model
 from ghostpen.evaluation.written import Written
 from ghostpen.files import write_text_atomically
 from ghostpen.training.curve import MetricsRow
@@ -48,15 +48,17 @@ def write_html(
     control_metrics: Sequence[MetricsRow],
     written: Sequence[Written],
     training: Sequence[Section] = (),
+    manifest: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of a test into the run's folder, whole or not at all.
 
     Args:
         report: the test's report.
-        path: the page, in the run's folder: the manifest and the samples of the training are read beside it.
+        path: the page, in the run's folder: the samples of the training are read beside it.
         metrics: the author run's rows of metrics.jsonl. control_metrics: the control run's.
         written: what the models wrote for the test; of none, the training's own samples are shown.
         training: the author's training text, to mark in a sample what it copies; without it nothing is marked.
+        manifest: of the author's run; None leaves out what only it knows.
 
     Raises:
         OSError: the folder is missing or cannot be written to.
@@ -67,7 +69,7 @@ def write_html(
         control_metrics=control_metrics,
         written=written,
         training=training,
-        manifest=_read_manifest(path.parent / "manifest.json"),
+        manifest=manifest,
         comparisons=[] if written else read_comparisons(path.parent / "samples"),
     )
     write_text_atomically(html, path)
@@ -137,6 +139,7 @@ def _load_template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["name_model"] = name_model
     environment.filters["percent"] = render_percent
     return environment.get_template("page.html.j2")
 
@@ -144,12 +147,3 @@ def _load_template() -> Any:
 def _hash(text: str) -> str:
     """Hash an inline style sheet or script as the page's policy names it: between its tags, to the byte."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _read_manifest(path: Path) -> Mapping[str, Any] | None:
-    """Read the run's manifest, for what the page says of versions; a page without them is better than none."""
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) else None

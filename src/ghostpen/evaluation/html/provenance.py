@@ -1,7 +1,7 @@
 """Where every number comes from: seeds, windows, tokenizer, hashes, versions. Given report and manifest; no file."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from ghostpen.evaluation.html.charts import render_percent
 from ghostpen.evaluation.report_shape import Report
@@ -27,6 +27,7 @@ def build_provenance(
     measured = [
         ("window", f"{protocol['window']:,} tokens"),
         ("stride", f"{protocol['stride']:,} tokens"),
+        ("number format", protocol["precision"] + (", weights in 4 bits" if protocol["load_in_4bit"] else "")),
         ("intervals", f"{render_percent(specificity['confidence_level'])} percentile bootstrap over sections"),
         ("bootstrap", f"{specificity['resamples']:,} draws, seed {specificity['seed']}"),
         *(
@@ -42,7 +43,7 @@ def build_provenance(
         span = f"seed {min(seeds)}" if len(seeds) == 1 else f"seeds {min(seeds)} to {max(seeds)}"
         measured.append(("written texts", f"{len(written):,}"))
         measured.append(("sampling", f"{span}, temperature {' or '.join(f'{heat:g}' for heat in heats)}"))
-    for name, value in cast(Mapping[str, Any], protocol).get("generation", {}).items():
+    for name, value in protocol["generation"].items():
         measured.append((f"writing, {name.replace('_', ' ')}", f"{value}"))
     if (copying := report["copying"]) is not None:
         measured.append(("samples looked at for copies", f"{copying['training']['samples']:,}"))
@@ -55,8 +56,10 @@ def build_provenance(
             for key in ("weights_sha256", "revision")
             if base.get(key)
         ),
+        ("tokenizer, sha256", report["tokenizer_sha256"] or "not known"),
         ("data, sha256", protocol["data_sha256"]),
-        *((f"adapter, {name}, sha256", digest) for name, digest in protocol.get("adapters_sha256", {}).items()),
+        ("other authors’ data, sha256", protocol["contrast_sha256"]),
+        *((f"adapter, {name}, sha256", digest) for name, digest in protocol["adapters_sha256"].items()),
         *(
             (name.replace("_", " "), f"{manifest[name]}")
             for name in ("run_id", "device", "processes")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from ghostpen.evaluation.html.game import cut_to_words
+from ghostpen.evaluation.pieces import cut_text, spread
 from ghostpen.evaluation.written import Written
+from ghostpen.training.samples_file import read_continuations
 
 MOST_SHOWN = 6
 MOST_WORDS = 160
@@ -14,8 +14,6 @@ LABEL_WORDS = 7
 MOST_ASKED = 12  # of which some may be too short to be asked about
 
 Place = tuple[str, str, str | None, int | None]
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -61,26 +59,11 @@ def choose_comparisons(written: Sequence[Written], *, hidden: Sequence[Written] 
 
 def read_comparisons(folder: Path) -> list[Comparison]:
     """Read the samples that a training wrote before and after; none where there are none that can be read."""
-    from ghostpen.training.continuations import parse_continuations
-
-    found = {}
-    for name in ("before", "after"):
-        try:
-            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError):
-            text = ""
-        found[name] = dict(parse_continuations(text))
+    found = {name: dict(read_continuations(folder / f"{name}.txt")) for name in ("before", "after")}
     return [
         Comparison(f"Passage {number}", prompt, found["before"].get(prompt), found["after"].get(prompt), None)
         for number, prompt in enumerate(dict.fromkeys([*found["before"], *found["after"]]), start=1)
     ]
-
-
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Choose at most so many items, at equal distances, the first among them."""
-    if most >= len(items):
-        return list(items)
-    return [items[place * len(items) // most] for place in range(most)]
 
 
 def _find_place(text: Written) -> Place:
@@ -88,7 +71,7 @@ def _find_place(text: Written) -> Place:
 
 
 def _shorten(text: str, words: int = MOST_WORDS) -> str:
-    short = cut_to_words(text, words)
+    short = cut_text(text, words=words)
     return short if len(short.split()) == len(text.split()) else f"{short} \N{HORIZONTAL ELLIPSIS}"
 
 

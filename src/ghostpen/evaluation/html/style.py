@@ -16,8 +16,9 @@ from ghostpen.evaluation.html.charts import (
     render_mark,
     render_percent,
 )
-from ghostpen.evaluation.html.figures import Figure, Numbers, name_model, tabulate_bars
+from ghostpen.evaluation.html.figures import Figure, Numbers, tabulate_bars
 from ghostpen.evaluation.html.map_chart import render_map
+from ghostpen.evaluation.specificity import name_model
 from ghostpen.evaluation.style_shape import (
     C2stJson,
     DeltaJson,
@@ -230,7 +231,7 @@ def end_sentence(text: str) -> str:
 
 
 def _short(label: str) -> str:
-    return name_model(label).removesuffix(" model")
+    return name_model(label, brief=True)
 
 
 def _name_point(point: MapPoint, author: str) -> str:

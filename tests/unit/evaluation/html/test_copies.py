@@ -1,3 +1,5 @@
+import unicodedata
+
 from tests.reports import make_section
 
 from ghostpen.evaluation.copying import Sample
@@ -35,6 +37,31 @@ def test_find_copies_leaves_out_what_the_prompt_says() -> None:
     sample = Sample("alpha beta gamma delta epsilon zeta", prompt="Alpha beta gamma delta epsilon zeta")
 
     assert find_copies([sample], TRAINING) == []
+
+
+def test_find_copies_marks_every_run_also_across_what_is_the_prompt_s() -> None:
+    sample = Sample(
+        "alpha beta gamma delta epsilon: once upon a time there, red orange yellow green blue indigo.",
+        prompt="Once upon a time there was",
+    )
+
+    [copy] = find_copies([sample], TRAINING)
+
+    assert (copy.words, copy.document) == (6, "second")
+    assert copy.pieces == (
+        ("alpha beta gamma delta epsilon", True),
+        (": once upon a time there, ", False),
+        ("red orange yellow green blue indigo", True),
+        (".", False),
+    )
+
+
+def test_find_copies_finds_a_text_whose_accents_are_written_apart() -> None:
+    training = [make_section("Zéro café déjà été élan. One.", document="first")]
+
+    [copy] = find_copies([Sample(unicodedata.normalize("NFD", "Oh, zéro café déjà été élan"))], training)
+
+    assert (copy.words, copy.pieces[0]) == (5, ("Oh, ", False))
 
 
 def test_find_copies_cuts_a_long_sample_around_the_span_and_says_so() -> None:

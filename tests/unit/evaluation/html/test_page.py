@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -15,8 +14,8 @@ from tests.reports import HOSTILE, MANIFEST, REFUSAL, TRAINING, build_written
 from ghostpen.evaluation.html.page import render_html, write_html
 from ghostpen.evaluation.report_shape import Finding, Report
 from ghostpen.evaluation.written import Written
-from ghostpen.training.continuations import render_continuations
 from ghostpen.training.recorder import SampleRow
+from ghostpen.training.samples_file import render_continuations
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -119,12 +118,29 @@ def test_page_carries_the_verdict_and_the_numbers(render: Callable[..., str], fu
     assert "28.0 adapter" in read_part(html, "curves") and "31.0 control" in read_part(html, "curves")
 
 
+@pytest.mark.parametrize(
+    ("passages", "expected"),
+    [(3, "Prompted: the base with 3 passages by the author before it."), (1, "with a passage by"), (None, None)],
+)
+def test_prompted_base_is_explained_where_there_is_one(
+    full_report: Report, passages: int | None, expected: str | None
+) -> None:
+    full_report["prompt"] = {"passages": passages, "tokens": 120} if passages else None
+    if passages is None:
+        for text in (full_report["author_test"], full_report["others_test"]):
+            del text["models"]["prompted"]
+    part = read_part(render_html(full_report), "specificity")
+    assert expected in part if expected else "rompted" not in part
+
+
 def test_provenance_has_seeds_windows_tokenizer_hashes_and_versions(render: Callable[..., str]) -> None:
     part = read_part(render(), "provenance")
 
     for found in (
         "training seed 7", "window 256 tokens", "stride 128 tokens", "100 draws, seed 3", "0" * 64, "a" * 64,
         "c" * 64, "base model and tokenizer embedded:tiny", "f" * 64, "torch 2.14.1", "seed 5, temperature 0.8",
+        "number format bfloat16, weights in 4 bits", f"other authors’ data, sha256 {'2' * 64}", "3" * 64,
+        f"tokenizer, sha256 {'4' * 64}",
     ):  # fmt: skip
         assert found in part
 
@@ -242,21 +258,26 @@ def test_page_of_a_bare_report_says_what_is_missing(report: Report) -> None:
     assert {link for link in links if f'id="{link}"' not in html} == set()
 
 
-def test_write_html_reads_the_run_s_manifest_and_training_samples(report: Report, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST), encoding="utf-8")
+def test_write_html_reads_the_training_s_samples(report: Report, tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     for when, text in (("before", " wild words."), ("after", " tame words.")):
         rows = [SampleRow(when, 0, "emma, section 1", "It was late when", text)]
         (tmp_path / f"samples/{when}.txt").write_text(render_continuations(rows), encoding="utf-8")
 
     write_html(
-        report, tmp_path / "report.html", metrics=METRICS, control_metrics=CONTROL, written=[], training=TRAINING
+        report,
+        tmp_path / "report.html",
+        metrics=METRICS,
+        control_metrics=CONTROL,
+        written=[],
+        training=TRAINING,
+        manifest=MANIFEST,
     )
 
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Before: base model wild words. After: adapter tame words." in read_part(html, "samples")
     assert "run id mine-1" in read_part(html, "provenance")
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "samples", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"samples", "report.html"}
 
 
 def test_write_html_into_an_empty_folder_is_a_page(report: Report, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ghostpen.data import manifest as data_manifest
 from ghostpen.data.sections import Section, save_sections
-from ghostpen.evaluation.generation import find_warning
+from ghostpen.evaluation.copy_watch import load_copy_watch
 from ghostpen.training import manifest as run_manifest
 
 TRAINING = "Mr. Bennet was so odd a mixture of quick parts, sarcastic humour, reserve, and caprice."
@@ -43,6 +43,10 @@ def places(tmp_path: Path) -> dict[str, Path]:
     return {"data_dir": data, "run_dir": run}
 
 
+def find_warning(text: str, *, prompt: str, data_dir: Path, run_dir: Path) -> str | None:
+    return load_copy_watch(data_dir=data_dir, run_dir=run_dir).find_warning(text, prompt=prompt)
+
+
 def test_copy_of_13_words_is_quoted_with_its_document(places: dict[str, Path]) -> None:
     text = "and he was so odd a mixture of quick parts sarcastic humour, reserve and caprice, too"
     assert find_warning(text, prompt="It is said", **places) == (
@@ -76,3 +80,10 @@ def test_training_text_that_was_another_is_said(places: dict[str, Path]) -> None
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data_sha256": "other"}), encoding="utf-8")
     warning = find_warning(TRAINING, prompt="x", **places)
     assert warning is not None and warning.endswith("holds other data than the run was trained on")
+
+
+def test_training_text_is_read_once_for_many_texts(places: dict[str, Path]) -> None:
+    watch = load_copy_watch(**places)
+    (places["data_dir"] / "train.jsonl").unlink()
+    found = [watch.find_warning(text, prompt="x") for text in (TRAINING, "nothing of it", TRAINING)]
+    assert found[0] is not None and found == [found[0], None, found[0]]
