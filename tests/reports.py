@@ -1,9 +1,12 @@
-"""What the tests of report.html share: written texts, a report's part about style, a text that tries to break out."""
+"""What the tests of reports share: written texts, a protocol, a part about style, a text that tries to break out."""
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from ghostpen.data.sections import Section
+from ghostpen.evaluation.report_shape import Protocol
 from ghostpen.evaluation.written import Written
 
 HOSTILE = "</script><script>document.title='broken'</script>\u2028<img src=x onerror=alert(1)>'\"&amp;"
@@ -49,12 +52,62 @@ TRAINING = [
     )
 ]
 HELD_OUT = [make_section("One two three four five six seven eight nine ten. " * 10, document="emma")]
+PROTOCOL: Protocol = {
+    "window": 256,
+    "stride": 128,
+    "training_seed": 7,
+    "data_sha256": "0" * 64,
+    "adapters_sha256": {},
+    "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
+    "precision": "bfloat16",
+    "load_in_4bit": True,
+    "contrast_sha256": "2" * 64,
+    "generation": {
+        "tasks": 14,
+        "tasks_sha256": "3" * 64,
+        "top_p": 0.95,
+        "min_p": 0.05,
+        "extraction_windows": 500,
+    },
+}
 MANIFEST: dict[str, Any] = {
     "run_id": "mine-1",
     "base_model": {"name": "embedded:tiny", "weights_sha256": "f" * 64},
     "ghostpen_version": "0.1.0",
     "package_versions": {"torch": "2.14.1"},
 }
+
+
+def find_misfits(value: Any, shape: Any, *, path: str = "") -> Iterator[str]:
+    """Find where a value is not of the shape that a type names: what `cast` keeps from mypy.
+
+    Args:
+        shape: a TypedDict, or what may be in one; in a union a TypedDict is known by its keys.
+    """
+    origin, given = get_origin(shape), get_args(shape)
+    if is_typeddict(shape):
+        fields = get_type_hints(shape)
+        if not isinstance(value, dict) or set(value) != set(fields):
+            yield f"{path}: {sorted(value) if isinstance(value, dict) else value!r}, not {sorted(fields)}"
+            return
+        for name, inner in fields.items():
+            yield from find_misfits(value[name], inner, path=f"{path}.{name}")
+    elif origin in (Union, UnionType):
+        found = [list(find_misfits(value, one, path=path)) for one in given]
+        if all(found):
+            yield from min(found, key=len)
+    elif origin is dict:
+        for name, inner in value.items():
+            yield from find_misfits(name, given[0], path=path)
+            yield from find_misfits(inner, given[1], path=f"{path}.{name}")
+    elif origin is list:
+        for place, inner in enumerate(value):
+            yield from find_misfits(inner, given[0], path=f"{path}[{place}]")
+    elif origin is Literal:
+        if value not in given:
+            yield f"{path}: {value!r}, not one of {given}"
+    elif type(value) is not shape:
+        yield f"{path}: {value!r}, not a {shape.__name__}"
 
 
 def _auc(auc: float) -> dict[str, float]:

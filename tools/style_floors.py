@@ -25,7 +25,7 @@ from ghostpen.evaluation.pieces import Piece, cut_sections
 from ghostpen.evaluation.pools import POOL_WORDS, cut_pools, cut_pools_by_author
 from ghostpen.evaluation.rhythm import LABELS, cut_blocks, find_abbreviations, measure_block
 from ghostpen.evaluation.spans import find_shared_spans
-from ghostpen.evaluation.verifier import VerifierProof, compute_proof, fit_verifier
+from ghostpen.evaluation.verifier import Verifier, VerifierProof, compute_proof, fit_verifier
 
 TEXTS = Path(__file__).parents[1] / "src/ghostpen/assets/texts"
 AUTHOR = "austen"
@@ -36,17 +36,19 @@ CHAPTER_WORDS = 3_000
 
 
 def load_texts() -> tuple[dict[str, str], dict[str, list[Section]]]:
-    """Return Austen's novels by name, and the other authors' sections by split."""
+    """Return Austen's novels by name, and the other authors' works by split, whole, each as one section."""
     with zipfile.ZipFile(TEXTS / "austen.zip") as opened:
         novels = {Path(name).stem: opened.read(name).decode() for name in opened.namelist() if name.endswith(".txt")}
-    others: dict[str, list[Section]] = {}
+    works: dict[tuple[str, str, str], list[str]] = {}
     with zipfile.ZipFile(TEXTS / "contrast.zip") as opened:
         for name in opened.namelist():
             if name.count("/") == 2 and name.endswith(".txt"):
-                split, author, _ = name.split("/")
-                # An author's works as one document: some are chapters shorter than a pool.
-                section = Section(opened.read(name).decode(), author, author, 0, True, True)
-                others.setdefault(split, []).append(section)
+                split, author, document = name.removesuffix(".txt").split("/")
+                work = document.partition("-ch0")[0]  # some files are chapters of one
+                works.setdefault((split, author, work), []).append(opened.read(name).decode())
+    others: dict[str, list[Section]] = {}
+    for (split, author, work), chapters in works.items():
+        others.setdefault(split, []).append(Section("\n\n".join(chapters), author, work, 0, True, True))
     return novels, others
 
 
@@ -74,8 +76,8 @@ def measure_copying(novels: Mapping[str, str], read: Callable[[str], list[str]])
 def measure_names(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
     """Measure names of the other five novels in 80-word pieces of each, with and without other authors to compare."""
     for held_out, text in novels.items():
-        words = text.split()
-        real = [" ".join(words[start : start + 80]) for start in range(0, len(words) - 80, 80)]
+        whole = Section(text, AUTHOR, held_out, 0, True, True)
+        real = [piece.text for piece in cut_sections([whole], words=80)]
         training = [other for name, other in novels.items() if name != held_out]
         floors = [
             compute_name_leak([("x", "")], find_names(training, others=contrast), real=real).floor
@@ -121,13 +123,18 @@ def cut_chapters(text: str, author: str, document: str) -> list[Section]:
 
 
 def cut_others(others: Mapping[str, Sequence[Section]], *splits: str) -> list[Section]:
-    """Cut other authors' texts into sections, each document by itself."""
+    """Cut other authors' works into sections, each by itself."""
     return [
         chapter
         for split in splits
-        for place, section in enumerate(others[split])
-        for chapter in cut_chapters(section.text, section.author, f"{section.document}-{place}")
+        for work in others[split]
+        for chapter in cut_chapters(work.text, work.author, work.document)
     ]
+
+
+def fit(own: Sequence[Section], others: Sequence[Section], *, words: int) -> Verifier:
+    """Fit a verifier to sections."""
+    return fit_verifier(cut_sections(own, words=words), cut_sections(others, words=words), words=words)
 
 
 def measure_verifier(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:
@@ -140,7 +147,7 @@ def measure_verifier(novels: Mapping[str, str], others: Mapping[str, Sequence[Se
         anne: list[float] = []
         for held_out in novels:
             training = [section for name, found in chapters.items() if name != held_out for section in found]
-            verifier = fit_verifier(training, known, words=words)
+            verifier = fit(training, known, words=words)
             pieces = cut_sections(strangers, words=words)
             own = verifier.score([piece.text for piece in cut_sections(chapters[held_out], words=words)])
             foreign = verifier.score([piece.text for piece in pieces])
@@ -164,7 +171,7 @@ def measure_c2st(novels: Mapping[str, str], others: Mapping[str, Sequence[Sectio
     chapters = {name: cut_chapters(text, AUTHOR, name) for name, text in novels.items()}
     held_out = [section for name in ("persuasion", "emma") for section in chapters.pop(name)]
     training = [section for found in chapters.values() for section in found]
-    kept = fit_verifier(training, cut_others(others, "train"), words=SAMPLE_WORDS).kept
+    kept = fit(training, cut_others(others, "train"), words=SAMPLE_WORDS).kept
 
     def render(auc: Auc) -> str:
         return f"{auc.auc:.2f} [{auc.low:.2f}, {auc.high:.2f}]"
@@ -180,7 +187,7 @@ def measure_c2st(novels: Mapping[str, str], others: Mapping[str, Sequence[Sectio
                 seed=0,
             )
             row = (render(auc) for auc in (scale.floor, scale.other_work, scale.others))
-            yield f"| {words} | {texts} | " + " | ".join(row) + " |"
+            yield f"| {words} | {scale.texts} | " + " | ".join(row) + " |"
 
 
 def measure_rhythm(novels: Mapping[str, str], others: Mapping[str, Sequence[Section]]) -> Iterator[str]:

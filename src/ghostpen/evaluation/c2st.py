@@ -11,13 +11,15 @@ Source:
     Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests".
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import FloatArray, IntArray, cross_validate, split_groups
+from ghostpen.evaluation.arrays import FloatArray, IntArray
+from ghostpen.evaluation.auc import resample_within_folds
+from ghostpen.evaluation.masked import cross_validate, split_groups
 from ghostpen.evaluation.masking import mask_tokens, read_tokens
 from ghostpen.evaluation.pieces import Piece, count_words, cut_text
 
@@ -32,6 +34,7 @@ REPEATS = 3
 """Draws of real text: which pieces are drawn matters more to a floor than the interval of one draw tells."""
 
 RESAMPLES = 1000
+"""Of sections; a draw does not fit the classifiers anew."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class Scale:
     """What the test says of real text.
 
     Args:
+        texts: how many a side all three comparisons have.
         floor: the author's held-out text against other pieces of the same works.
         other_work: the author's training works against it: as far off as the author is from herself.
         others: other authors' text against it.
     """
 
+    texts: int
     floor: Auc
     other_work: Auc
     others: Auc
@@ -77,25 +82,32 @@ class Pair:
     section: str
 
 
-def compute_c2st(pairs: Sequence[Pair], *, kept: frozenset[str], words: int, seed: int) -> Auc:
-    """Compute how well what was written can be told from what the author wrote there.
+def cut_pairs(pairs: Iterable[Pair], *, words: int) -> list[Pair]:
+    """Cut both texts of a pair to the shorter one's length, `words` at most.
 
-    Both texts of a pair are cut to the shorter one's length, `words` at most; a pair of less than half of that is
-    left out.
-
-    Raises:
-        UnprovenError: there are too few pairs or sections.
+    A pair of less than half of that is left out.
     """
-    cut = [
-        (cut_text(pair.text, words=length), cut_text(pair.real, words=length), pair.section)
+    return [
+        replace(pair, text=cut_text(pair.text, words=length), real=cut_text(pair.real, words=length))
         for pair in pairs
         for length in [min(words, count_words(pair.text), count_words(pair.real))]
         if 2 * length >= words
     ]
-    sections = [section for _, _, section in cut]
+
+
+def compute_c2st(pairs: Sequence[Pair], *, kept: frozenset[str], seed: int) -> Auc:
+    """Compute how well what was written can be told from what the author wrote there.
+
+    Args:
+        pairs: as `cut_pairs` cuts them, and no more than the scale has: the more texts, the easier they are to tell.
+
+    Raises:
+        UnprovenError: there are too few pairs or sections.
+    """
+    sections = [pair.section for pair in pairs]
     compared = compare_texts(
-        [text for text, _, _ in cut],
-        [real for _, real, _ in cut],
+        [pair.text for pair in pairs],
+        [pair.real for pair in pairs],
         sections=(sections, sections),
         kept=kept,
         seed=seed,
@@ -112,17 +124,19 @@ def prove_c2st(
     kept: frozenset[str],
     seed: int,
 ) -> Scale:
-    """Prove the test on real text: so many texts a side, as far as there are.
+    """Prove the test on real text, with the same number of texts a side in all three comparisons.
 
     Args:
         held_out: pieces of the works that the samples go on with.
         training: pieces of the author's other works.
         others: pieces of other authors' works.
-        texts: as many as there are of a model's.
+        texts: as many as there are of a model's; fewer are drawn where half of the held-out pieces, or either of
+            the others, are fewer.
 
     Raises:
         UnprovenError: there is too little real text, or the test can't tell other authors from the author.
     """
+    texts = min(texts, len(held_out) // 2, len(training), len(others))
     rng = np.random.default_rng(seed)
     found: dict[str, list[Comparison]] = {"floor": [], "other_work": [], "others": []}
     for _ in range(REPEATS):
@@ -133,15 +147,15 @@ def prove_c2st(
                 compare_texts(
                     [piece.text for piece in left],
                     [piece.text for piece in right],
-                    sections=([_name_section(piece) for piece in left], [_name_section(piece) for piece in right]),
+                    sections=([piece.place for piece in left], [piece.place for piece in right]),
                     kept=kept,
                     seed=seed,
                 )
             )
-    scale = Scale(**{name: _pool(comparisons) for name, comparisons in found.items()})
+    scale = Scale(texts, **{name: _pool(comparisons) for name, comparisons in found.items()})
     if scale.floor.auc > MAX_FLOOR or scale.others.low <= scale.floor.high:
         raise UnprovenError(
-            f"with {scale.floor.texts} texts a side the two-sample test tells other authors' real text from the "
+            f"with {scale.texts} texts a side the two-sample test tells other authors' real text from the "
             f"author's with AUC {scale.others.auc:.2f}, the author's from itself with {scale.floor.auc:.2f}; "
             "these must be far apart, which takes more or longer texts"
         )
@@ -173,9 +187,10 @@ def compare_texts(
         )
     masked = [mask_tokens(read_tokens(text), kept) for text in (*texts, *real)]
     labels = np.array([1] * len(texts) + [0] * len(real), dtype=np.intp)
-    decided = cross_validate(masked, labels, folds=_choose_folds(*sections))
+    folds = _choose_folds(*sections)
+    decided = cross_validate(masked, labels, folds=folds)
     names = [*sections[0], *sections[1]]
-    auc, draws = _resample_auc(decided, labels, folds=_choose_folds(*sections), sections=names, seed=seed)
+    auc, draws = resample_within_folds(decided, labels, folds=folds, sections=names, resamples=RESAMPLES, seed=seed)
     return Comparison(fewest, auc, draws)
 
 
@@ -192,30 +207,6 @@ def _choose_folds(left: Sequence[str], right: Sequence[str]) -> IntArray:
     return np.array([folds[section] for section in (*left, *right)], dtype=np.intp)
 
 
-def _resample_auc(
-    decided: FloatArray, labels: IntArray, *, folds: IntArray, sections: Sequence[str], seed: int
-) -> tuple[float, FloatArray]:
-    """Return the AUC within folds, and that of each bootstrap draw of sections.
-
-    Summed over pairs of sections first, a draw is a product with how often each section occurs. A draw does not fit
-    the classifiers anew.
-    """
-    names = {name: place for place, name in enumerate(sorted(set(sections)))}
-    places = np.array([names[section] for section in sections])
-    above, compared = np.zeros((2, len(names), len(names)))
-    for fold in np.unique(folds):
-        ours, theirs = (np.flatnonzero((folds == fold) & (labels == label)) for label in (1, 0))
-        difference = np.sign(decided[ours][:, None] - decided[theirs][None, :])
-        cells = (places[ours][:, None], places[theirs][None, :])
-        np.add.at(above, cells, (difference + 1) / 2)
-        np.add.at(compared, cells, 1.0)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-    times = drawn.astype(np.float64)
-    counted = ((times @ compared) * times).sum(axis=1)
-    draws = ((times @ above) * times).sum(axis=1)[counted > 0] / counted[counted > 0]
-    return float(above.sum() / compared.sum()), draws
-
-
 def _halve(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[list[Piece], list[Piece]]:
     order = rng.permutation(len(pieces))
     return [pieces[place] for place in order[::2]], [pieces[place] for place in order[1::2]]
@@ -223,7 +214,3 @@ def _halve(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[list[Piec
 
 def _draw(pieces: Sequence[Piece], count: int, rng: np.random.Generator) -> list[Piece]:
     return [pieces[place] for place in rng.permutation(len(pieces))[:count]]
-
-
-def _name_section(piece: Piece) -> str:
-    return f"{piece.author}/{piece.document}/{piece.section}"

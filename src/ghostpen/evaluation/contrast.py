@@ -1,6 +1,6 @@
 """Can the adapter tell its author from others? The AUC of bits per byte saved, on pieces of 400 words.
 
-Owns how held-out text is cut for it, and the AUC with its interval. Works on scores and must not know models.
+Owns which pieces of held-out text are scored, and the AUC with its interval. Works on scores, must not know models.
 
     s(x) = bits per byte of x under the control - under the author's adapter
 
@@ -8,81 +8,47 @@ An AUC of 0.5 is guessing; 1 means that every piece by the author has a higher s
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import cast
 
 import numpy as np
 
 from ghostpen.data.sections import Section
+from ghostpen.evaluation.auc import compute_auc, resample_sides
+from ghostpen.evaluation.pieces import Piece, cut_sections, spread
 from ghostpen.evaluation.report_shape import ContrastReport, IntervalJson
-from ghostpen.evaluation.specificity import CONFIDENCE_LEVEL, MIN_SECTIONS, FloatArray, Interval, ModelLabel
+from ghostpen.evaluation.specificity import Interval, ModelLabel, build_interval
 from ghostpen.score import Score
 
 PIECE_WORDS = 400
 MAX_PIECES = 100
 """By the author, and as many by others: more would only take time."""
 MIN_PIECES = 20
+"""Of either side; with fewer, none is scored."""
+
+RESAMPLES = 2000
 AUTHOR_TEXT, OTHERS_TEXT = "the author's text", "others' text"
 
-
-@dataclass(frozen=True)
-class Pieces:
-    """Pieces as sections of their own, and the place of the section that each was cut from."""
-
-    sections: list[Section]
-    origins: list[int]
+Sides = tuple[Sequence[str], Sequence[str]]
 
 
-def cut_pieces(sections: Sequence[Section], *, words: int = PIECE_WORDS, limit: int = MAX_PIECES) -> Pieces:
-    """Cut sections into whole pieces of `words` words, and keep `limit` of them, spread evenly.
-
-    What is left over at a section's end is left out.
-    """
-    found: list[tuple[Section, int]] = []
-    for origin, section in enumerate(sections):
-        tokens = section.text.split(" ")  # line breaks stay within the pieces
-        ends = _find_ends(tokens, words)
-        for start, end in zip([0, *ends[:-1]], ends, strict=True) if ends else ():
-            found.append((replace(section, text=" ".join(tokens[start:end])), origin))
-    step = max(1.0, len(found) / limit)
-    chosen = [found[int(place * step)] for place in range(min(limit, len(found)))]
-    return Pieces([section for section, _ in chosen], [origin for _, origin in chosen])
+def choose_pieces(sections: Iterable[Section]) -> list[Piece]:
+    """Cut sections into pieces, and choose those that are scored."""
+    return spread(cut_sections(sections, words=PIECE_WORDS), MAX_PIECES)
 
 
-def compute_auc(
-    author: Sequence[float], others: Sequence[float], *, author_origins: Sequence[int], others_origins: Sequence[int],
-    resamples: int = 2000, seed: int = 0,
-) -> Interval | None:  # fmt: skip
-    """Compute the AUC with its percentile bootstrap interval over sections; None with fewer than 20 pieces a side.
+def compute_interval(author: Sequence[float], others: Sequence[float], *, sections: Sides, seed: int = 0) -> Interval:
+    """Compute the AUC with its percentile bootstrap interval over sections. Neither side may be empty.
 
     Args:
-        author, others: s of each piece. author_origins, others_origins: the section of each; sections are drawn, as
-            pieces of one chapter are alike.
-
-    Source:
-        AUC = P(s_author > s_others) + P(s_author = s_others) / 2: Hanley and McNeil 1982, "The meaning and use of
-        the area under a receiver operating characteristic (ROC) curve".
+        author: s of each of the author's pieces.
+        others: s of each of the others'.
+        sections: that of each of the author's pieces, and that of each of the others'.
     """
-    if min(len(author), len(others)) < MIN_PIECES:
-        return None
-    left, right = np.asarray(author)[:, None], np.asarray(others)[None, :]
-    wins = (left > right) + (left == right) / 2
-    rows, columns = _build_membership(author_origins), _build_membership(others_origins)
-    by_section = rows @ wins @ columns.T  # (sections of the author, sections of others)
-    pairs = np.outer(rows.sum(axis=1), columns.sum(axis=1))
-    estimate = float(wins.mean())
-    if min(len(rows), len(columns)) < MIN_SECTIONS:
-        return Interval(estimate, None, None)
-    streams = np.random.default_rng(seed).spawn(2)
-    times = [
-        stream.multinomial(len(group), np.full(len(group), 1 / len(group)), size=resamples).astype(np.float64)
-        for stream, group in zip(streams, (rows, columns), strict=True)
-    ]
-    won, drawn = (np.einsum("rs,st,rt->r", times[0], table, times[1]) for table in (by_section, pairs))
-    tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.quantile(won / drawn, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high))
+    sides = np.asarray(author, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    draws = resample_sides(*sides, sections=sections, resamples=RESAMPLES, seed=seed)
+    return build_interval(compute_auc(*sides), draws=draws, sections=min(len(set(names)) for names in sections))
 
 
 def compute_savings(control: Sequence[Score], author: Sequence[Score]) -> list[float]:
@@ -93,50 +59,43 @@ def compute_savings(control: Sequence[Score], author: Sequence[Score]) -> list[f
     ]
 
 
-def list_pieces(pieces: Mapping[str, Pieces]) -> dict[tuple[ModelLabel, str], list[Section]]:
-    """List what control and author's adapter are to score; nothing where a text has no piece."""
-    if not all(found.sections for found in pieces.values()):
+def list_pieces(pieces: Mapping[str, Sequence[Piece]]) -> dict[tuple[ModelLabel, str], list[Section]]:
+    """List what control and author's adapter are to score; nothing where that is too little for an AUC."""
+    if min(map(len, pieces.values())) < MIN_PIECES:
         return {}
     adapters: tuple[ModelLabel, ...] = ("control", "author")
-    return {(label, f"pieces of {name}"): found.sections for name, found in pieces.items() for label in adapters}
+    return {
+        (label, f"pieces of {name}"): [
+            Section(piece.text, piece.author, piece.document, piece.section, False, False) for piece in found
+        ]
+        for name, found in pieces.items()
+        for label in adapters
+    }
 
 
 def measure_contrast(
-    scores: Mapping[tuple[ModelLabel, str], Sequence[Score]], *, pieces: Mapping[str, Pieces]
-) -> ContrastReport | None:
-    """Measure how well bits per byte saved tell the author's pieces from others'; None where a text has no piece.
+    scores: Mapping[tuple[ModelLabel, str], Sequence[Score]], *, pieces: Mapping[str, Sequence[Piece]]
+) -> ContrastReport:
+    """Measure how well bits per byte saved tell the author's pieces from others'.
 
     Args:
         scores: of what `list_pieces` gave, at least.
+        pieces: as `choose_pieces` chooses them, of the author's text and of others'.
     """
-    if not list_pieces(pieces):
-        return None
+    return {
+        "piece_words": PIECE_WORDS,
+        "author_pieces": len(pieces[AUTHOR_TEXT]),
+        "others_pieces": len(pieces[OTHERS_TEXT]),
+        "auc": cast(IntervalJson, asdict(_measure_auc(scores, pieces=pieces))) if list_pieces(pieces) else None,
+    }
+
+
+def _measure_auc(
+    scores: Mapping[tuple[ModelLabel, str], Sequence[Score]], *, pieces: Mapping[str, Sequence[Piece]]
+) -> Interval:
     author, others = (
         compute_savings(scores["control", f"pieces of {name}"], scores["author", f"pieces of {name}"])
         for name in (AUTHOR_TEXT, OTHERS_TEXT)
     )
-    auc = compute_auc(
-        author, others, author_origins=pieces[AUTHOR_TEXT].origins, others_origins=pieces[OTHERS_TEXT].origins
-    )
-    return {
-        "piece_words": PIECE_WORDS,
-        "author_pieces": len(author),
-        "others_pieces": len(others),
-        "auc": cast(IntervalJson, asdict(auc)) if auc else None,
-    }
-
-
-def _find_ends(tokens: Sequence[str], words: int) -> list[int]:
-    ends, counted = [], 0
-    for place, token in enumerate(tokens, start=1):
-        counted += len(token.split())
-        if counted >= words:
-            ends.append(place)
-            counted = 0
-    return ends
-
-
-def _build_membership(origins: Sequence[int]) -> FloatArray:
-    """Build a matrix (sections, pieces): 1 where the piece is of the section."""
-    sections = sorted(set(origins))
-    return np.array([[float(origin == section) for origin in origins] for section in sections])
+    own, foreign = ([piece.place for piece in pieces[name]] for name in (AUTHOR_TEXT, OTHERS_TEXT))
+    return compute_interval(author, others, sections=(own, foreign))

@@ -229,7 +229,7 @@ def _compute(samples: Sequence[Sequence[list[str]]], sources: Sequence[Section])
     return Copying(
         samples=len(counted),
         words=words,
-        longest_mean=statistics.mean(longest),
+        longest_mean=statistics.fmean(longest),
         longest=_quote_longest(pieces, flat, sources),
         coverage_5=cover(5),
         coverage_8=cover(8),

@@ -17,6 +17,7 @@ from ghostpen.errors import CopyingError, DataError, NothingCountedError
 from ghostpen.evaluation.copying import CopiedSpan, Copying, Sample, compute_copying, compute_floor
 from ghostpen.evaluation.loops import LOOP_WORDS, compute_loop_rate
 from ghostpen.evaluation.names import compute_name_leak, find_names
+from ghostpen.evaluation.pieces import count_words, cut_sections
 
 QUOTED_WORDS = 20
 
@@ -195,12 +196,8 @@ def _build_names(
     names = find_names(
         (section.text for section in training), others=(section.text for section in [*others, *continued])
     )
-    size = max(1, round(sum(len(sample.text.split()) for sample in samples) / len(samples)))
-    real = [
-        " ".join(words[start : start + size])
-        for words in (section.text.split() for section in held_out)
-        for start in range(0, len(words) - size + 1, size)
-    ]
+    size = max(1, round(sum(count_words(sample.text) for sample in samples) / len(samples)))
+    real = [piece.text for piece in cut_sections(held_out, words=size)]
     if not real:
         return None
     leak = compute_name_leak([(sample.text, sample.prompt) for sample in samples], names, real=real)

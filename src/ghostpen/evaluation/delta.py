@@ -16,17 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostpen.data.ngrams import read_words
-from ghostpen.errors import NothingCountedError
+from ghostpen.errors import NothingCountedError, UnprovenError
+from ghostpen.evaluation.arrays import FloatArray
+from ghostpen.evaluation.pools import POOL_WORDS
 
 FREQUENT_WORDS = 500
 MIN_REAL_POOLS = 3
 MIN_CEILING = 0.9
 """At least so many of the author's real unseen pools must be found to be the author's, and of others' to be not."""
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,15 @@ class DeltaCeiling:
 
 @dataclass(frozen=True)
 class DeltaReport:
-    """Generated pools beside the ceiling; the numbers are None where `refusal` says why they would mean nothing.
+    """Pools of what a model wrote: their mean distances to the author, and to the nearest other author.
 
     `recognised` is the share of pools that are nearest to the author, and as near as 95 % of real ones.
     """
 
     pools: int
-    ceiling: DeltaCeiling | None
-    own: float | None
-    nearest: float | None
-    recognised: float | None
-    refusal: str | None
+    own: float
+    nearest: float
+    recognised: float
 
 
 def fit_delta(pools: Mapping[str, Sequence[str]], *, author: str) -> DeltaModel:
@@ -130,59 +127,49 @@ def measure_delta(model: DeltaModel, pool: str) -> Distances:
     return Distances(own, deltas[nearest], nearest)
 
 
-def compute_delta(
-    model: DeltaModel, generated: Sequence[str], *, real: Sequence[str], others: Sequence[str]
-) -> DeltaReport:
-    """Compute the distances of generated pools, if real unseen pools show that they mean something.
+def compute_ceiling(model: DeltaModel, *, real: Sequence[str], others: Sequence[str]) -> DeltaCeiling:
+    """Compute how well Delta tells real unseen text apart.
 
     Args:
-        generated: pools of what the adapter wrote.
         real: pools of the author's held-out works.
         others: pools of works by others that were not fitted to.
+
+    Raises:
+        UnprovenError: there are too few pools, or Delta can't tell them apart.
     """
-    ceiling = compute_ceiling(model, real=real, others=others) if real and others else None
-    refusal = _find_refusal(ceiling, real=len(real), others=len(others), generated=len(generated))
-    if refusal or ceiling is None:
-        return DeltaReport(len(generated), ceiling, None, None, None, refusal)
-    found = [measure_delta(model, pool) for pool in generated]
-    return DeltaReport(
-        pools=len(found),
-        ceiling=ceiling,
-        own=float(np.mean([distances.own for distances in found])),
-        nearest=float(np.mean([distances.nearest for distances in found])),
-        recognised=float(np.mean([distances.is_own and distances.own <= ceiling.own_95 for distances in found])),
-        refusal=None,
-    )
-
-
-def compute_ceiling(model: DeltaModel, *, real: Sequence[str], others: Sequence[str]) -> DeltaCeiling:
-    """Compute how well Delta tells real unseen text apart; neither list may be empty."""
+    if min(len(real), len(others)) < MIN_REAL_POOLS:
+        raise UnprovenError(
+            f"{len(real)} pools of the author's held-out text and {len(others)} of others' can't show what Delta is "
+            f"worth here; it needs {MIN_REAL_POOLS} of each"
+        )
     own = [measure_delta(model, pool) for pool in real]
     foreign = [measure_delta(model, pool) for pool in others]
     own_95 = float(np.quantile([distances.own for distances in own], 0.95))
-    return DeltaCeiling(
-        own_pools=len(own),
-        other_pools=len(foreign),
-        recognised=float(np.mean([distances.is_own for distances in own])),
-        rejected=float(np.mean([not (distances.is_own and distances.own <= own_95) for distances in foreign])),
-        own_95=own_95,
-    )
+    recognised = float(np.mean([distances.is_own for distances in own]))
+    rejected = float(np.mean([not (distances.is_own and distances.own <= own_95) for distances in foreign]))
+    if min(recognised, rejected) < MIN_CEILING:
+        raise UnprovenError(
+            f"Delta can't tell these authors apart: of real unseen pools it finds {recognised:.0%} of the author's "
+            f"and turns away {rejected:.0%} of others'; both must be {MIN_CEILING:.0%}"
+        )
+    return DeltaCeiling(len(own), len(foreign), recognised, rejected, own_95)
 
 
-def _find_refusal(ceiling: DeltaCeiling | None, *, real: int, others: int, generated: int) -> str | None:
+def compute_delta(model: DeltaModel, generated: Sequence[str], *, ceiling: DeltaCeiling) -> DeltaReport:
+    """Compute the distances of pools that a model wrote.
+
+    Raises:
+        UnprovenError: there is none.
+    """
     if not generated:
-        return "the samples are less than a pool of 5,000 words"
-    if ceiling is None or min(real, others) < MIN_REAL_POOLS:
-        return (
-            f"{real} pools of the author's held-out text and {others} of others' can't show what Delta is worth "
-            f"here; it needs {MIN_REAL_POOLS} of each"
-        )
-    if min(ceiling.recognised, ceiling.rejected) < MIN_CEILING:
-        return (
-            f"Delta can't tell these authors apart: of real unseen pools it finds {ceiling.recognised:.0%} of the "
-            f"author's and turns away {ceiling.rejected:.0%} of others'; both must be {MIN_CEILING:.0%}"
-        )
-    return None
+        raise UnprovenError(f"the samples are less than a pool of {POOL_WORDS:,} words")
+    found = [measure_delta(model, pool) for pool in generated]
+    return DeltaReport(
+        pools=len(found),
+        own=float(np.mean([distances.own for distances in found])),
+        nearest=float(np.mean([distances.nearest for distances in found])),
+        recognised=float(np.mean([distances.is_own and distances.own <= ceiling.own_95 for distances in found])),
+    )
 
 
 def _compute_shares(counts: Sequence[Counter[str]], words: Sequence[str]) -> FloatArray:

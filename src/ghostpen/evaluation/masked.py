@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from ghostpen.evaluation.arrays import FloatArray, IntArray
 
 LONGEST_NGRAM = 3
 MIN_TEXTS = 3
 """An n-gram that fewer texts have tells nothing of others."""
 
 STRENGTH = 10.0
-"""scikit-learn's C. From 1 to 100 the AUC on the sample texts changes by .005."""
-
+"""scikit-learn's C. With 1 the AUC of 400 words of the sample texts is .992, with 10 .995, with 100 .996."""
 
 UNBOUND = 1e6
 """C where nothing is to be kept small: two numbers are fitted to hundreds."""
@@ -40,10 +37,12 @@ class MaskedClassifier:
         return np.asarray(self.model.decision_function(self.vectoriser.transform(texts)), dtype=np.float64)
 
 
-def fit_masked(texts: Sequence[Sequence[str]], labels: IntArray) -> MaskedClassifier:
-    """Fit to masked texts, both labels counting the same, however many there are of each."""
+def fit_masked(
+    texts: Sequence[Sequence[str]], labels: IntArray, *, folds: IntArray
+) -> tuple[MaskedClassifier, FloatArray]:
+    """Fit to masked texts, both labels counting the same; and judge the same texts, as `cross_validate` does."""
     vectoriser, rows = _vectorise(texts)
-    return MaskedClassifier(vectoriser, _fit(rows, labels))
+    return MaskedClassifier(vectoriser, _fit(rows, labels)), _judge_folds(rows, labels, folds=folds)
 
 
 def cross_validate(texts: Sequence[Sequence[str]], labels: IntArray, *, folds: IntArray) -> FloatArray:
@@ -55,11 +54,7 @@ def cross_validate(texts: Sequence[Sequence[str]], labels: IntArray, *, folds: I
         folds: the fold of each text; both labels must be outside each.
     """
     _, rows = _vectorise(texts)
-    decided = np.zeros(len(texts), dtype=np.float64)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        decided[inside] = _fit(rows[~inside], labels[~inside]).decision_function(rows[inside])
-    return decided
+    return _judge_folds(rows, labels, folds=folds)
 
 
 def calibrate(decided: FloatArray, labels: IntArray) -> tuple[float, float]:
@@ -87,19 +82,19 @@ def split_groups(groups: Sequence[str], *, folds: int) -> IntArray:
     return np.array([chosen[group] for group in groups], dtype=np.intp)
 
 
-def compute_auc(positive: FloatArray, negative: FloatArray) -> float:
-    """Compute how often a positive's score is above a negative's; equal counts half. Neither may be empty."""
-    order = np.sort(negative)
-    below = np.searchsorted(order, positive, side="left")
-    not_above = np.searchsorted(order, positive, side="right")
-    return float((below + not_above).mean() / (2 * len(negative)))
-
-
 def _vectorise(texts: Sequence[Sequence[str]]) -> tuple[Any, Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(analyzer=_read_ngrams, sublinear_tf=True, min_df=MIN_TEXTS, dtype=np.float32)
     return vectoriser, vectoriser.fit_transform(texts)
+
+
+def _judge_folds(rows: Any, labels: IntArray, *, folds: IntArray) -> FloatArray:
+    decided = np.zeros(len(labels), dtype=np.float64)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        decided[inside] = _fit(rows[~inside], labels[~inside]).decision_function(rows[inside])
+    return decided
 
 
 def _fit(rows: Any, labels: IntArray) -> Any:

@@ -1,7 +1,7 @@
 """Texts without their topic: what is left when every word that not everybody uses is masked.
 
 Owns which words are kept, and what becomes of the others. No dictionary and no tagger, so it is of no language; it
-knows names by their capital, as English and its like write them. Pure functions.
+takes for names what hardly ever has no capital, as English and its like write them. Pure functions.
 """
 
 import re
@@ -14,7 +14,7 @@ from ghostpen.data.ngrams import normalise
 from ghostpen.data.typography import unify_typography
 
 KEPT_WORDS = 300
-"""Fewer know less: 400 words of the sample texts have an AUC of .988 with 150, .991 with 300 and with 500."""
+"""Fewer know less, and more know no more: docs/style.md has the AUC with 150 and with 500."""
 
 MIN_LOWER_SHARE = 0.1
 """A word that is written with a capital more often than this leaves room for is a name, a title or a month."""

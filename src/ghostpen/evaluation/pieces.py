@@ -1,15 +1,17 @@
 """Real text cut into pieces as long as what a model wrote: only equals are compared.
 
-Owns how a section becomes pieces. Pure.
+Owns how a section becomes pieces, and which of too many are taken. Pure.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ghostpen.data.sections import Section
 
 _WORD = re.compile(r"\S+\s*")
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class Piece:
     author: str
     document: str
     section: int
+
+    @property
+    def place(self) -> str:
+        """Name the section that it is from."""
+        return f"{self.author}/{self.document}/{self.section}"
 
 
 def cut_sections(sections: Iterable[Section], *, words: int) -> list[Piece]:
@@ -44,3 +51,10 @@ def cut_text(text: str, *, words: int) -> str:
 def count_words(text: str) -> int:
     """Count what stands between blanks."""
     return len(text.split())
+
+
+def spread(items: Sequence[ItemT], count: int) -> list[ItemT]:
+    """Choose `count` items at even distances; all of them where there are no more."""
+    if count >= len(items):
+        return list(items)
+    return [items[(2 * place + 1) * len(items) // (2 * count)] for place in range(count)]

@@ -4,7 +4,7 @@ Owns a pool's size and how texts become pools. A single sample is far too short:
 in thirteen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from ghostpen.data.sections import Section
 
@@ -31,10 +31,9 @@ def cut_pools(texts: Iterable[str], *, words: int = POOL_WORDS) -> list[str]:
     return pools
 
 
-def cut_pools_by_author(sections: Sequence[Section], *, words: int = POOL_WORDS) -> Mapping[str, list[str]]:
-    """Cut each author's sections into pools, each document by itself; an author without a whole pool is left out."""
-    pools: dict[str, list[str]] = {}
-    for author, document in dict.fromkeys((section.author, section.document) for section in sections):
-        texts = (section.text for section in sections if (section.author, section.document) == (author, document))
-        pools.setdefault(author, []).extend(cut_pools(texts, words=words))
-    return {author: found for author, found in pools.items() if found}
+def cut_pools_by_author(sections: Iterable[Section], *, words: int = POOL_WORDS) -> dict[str, list[str]]:
+    """Cut each author's works, one after the other, into pools: a pool may begin in one and end in the next."""
+    texts: dict[str, list[str]] = {}
+    for section in sections:
+        texts.setdefault(section.author, []).append(section.text)
+    return {author: cut_pools(found, words=words) for author, found in texts.items()}

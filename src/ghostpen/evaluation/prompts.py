@@ -7,17 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TypeVar
 
 from ghostpen.config import EvalConfig
 from ghostpen.data.sections import Section
+from ghostpen.evaluation.pieces import spread
 from ghostpen.evaluation.written import WrittenKind
 
 PREFIX_WORDS = 50  # about 64 tokens of gpt-oss
 PREFIX_SHARE = 4  # of a passage that is shorter than wanted, a quarter is given
 LEAST_WORDS = 40  # of a passage: 10 are given, 30 are to be written
 _WORD = re.compile(r"\S+")
-ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,6 @@ def load_openings() -> list[str]:
     """Load the openings on new topics that come with ghostpen."""
     text = (files("ghostpen") / "assets/openings.txt").read_text(encoding="utf-8")
     return text.splitlines()
-
-
-def spread(items: Sequence[ItemT], count: int) -> list[ItemT]:
-    """Choose `count` items at even distances; all of them where there are no more."""
-    if count >= len(items):
-        return list(items)
-    return [items[(2 * place + 1) * len(items) // (2 * count)] for place in range(count)]
 
 
 def _find_passages(sections: Sequence[Section], *, words: int) -> Iterator[_Passage]:

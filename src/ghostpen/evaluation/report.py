@@ -1,6 +1,7 @@
 """The report of a test: what was measured, and the one sentence that it supports.
 
-Owns report.json's shape and the table printed beside it. Decides nothing about models: it is given scores.
+Owns how report.json comes from scores, its finding and verdict, and the table of what models lose on texts; its
+shape is in `report_shape`. Must not know models: it is given scores.
 """
 
 import json
@@ -39,7 +40,7 @@ from ghostpen.evaluation.specificity import (
     compute_gain,
     compute_specificity,
 )
-from ghostpen.evaluation.style_report import StyleReport
+from ghostpen.evaluation.style_shape import StyleReport
 from ghostpen.evaluation.written_report import WrittenReport
 from ghostpen.files import write_text_atomically
 from ghostpen.score import Score, sum_scores
@@ -75,10 +76,15 @@ def build_report(
         author: the author's name, as it is to be printed.
         author_parts: the document of each of the author's sections.
         others_parts: the author of each of the other sections.
-        author_words, others_words: the words of each section.
+        author_words: the words of each of the author's sections.
+        others_words: the words of each of the other sections.
         protocol: what else must be the same for this report to be compared with another.
+        contrast: how well the gain tells the author's pieces from others'.
+        prompt: what the prompted base was shown; None where there is none.
         copying: what the adapter's samples copy; None where there is none to look at.
-        written: how each model writes; None where nothing was written. style: see `style_report`; likewise.
+        tokenizer_sha256: of the tokenizer that the perplexities are by.
+        written: how each model writes; None where nothing was written.
+        style: what was measured of that; likewise.
         resamples: bootstrap draws.
         seed: of the bootstrap, not of the training.
 

@@ -13,7 +13,7 @@ Source:
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,7 @@ def compute_rhythm(
     training: Sequence[Piece],
     held_out: Sequence[Piece],
     others: Sequence[Piece],
+    abbreviations: frozenset[str],
     seed: int,
 ) -> Rhythm:
     """Compute every measure for each model that has written a block.
@@ -102,6 +103,7 @@ def compute_rhythm(
         training: pieces of the author's training text, as long as what was written.
         held_out: likewise of the author's held-out text.
         others: likewise of other authors' held-out text.
+        abbreviations: as `find_abbreviations` finds them in the author's training text.
         seed: of how pieces are put together.
 
     Raises:
@@ -114,7 +116,7 @@ def compute_rhythm(
         proved = len(band) >= MIN_BAND_BLOCKS and min(len(own), len(foreign)) >= MIN_HELD_OUT_BLOCKS
         if proved and models and enough(map(bool, written.values())):
             written = {name: blocks for name, blocks in written.items() if blocks}
-            return _measure(band, own=own, foreign=foreign, models=written, words=words)
+            return _measure(band, own=own, foreign=foreign, models=written, abbreviations=abbreviations, words=words)
     raise UnprovenError(
         f"rhythm needs {BLOCK_WORDS[-1]:,} words of continuations, {MIN_BAND_BLOCKS} times that of the author's "
         f"training text, and {MIN_HELD_OUT_BLOCKS} times of held-out text by the author and by others; there is less"
@@ -179,7 +181,7 @@ def read_sentence_lengths(text: str, *, abbreviations: frozenset[str] = frozense
     return lengths
 
 
-def find_abbreviations(texts: Sequence[str]) -> frozenset[str]:
+def find_abbreviations(texts: Iterable[str]) -> frozenset[str]:
     """Find the short words that hardly ever stand without a full stop, such as "mr."; no dictionary."""
     tokens = Counter(token.strip(_CLOSERS + ",;:!?—").casefold() for text in texts for token in text.split())
     return frozenset(
@@ -221,9 +223,9 @@ def _measure(
     own: Sequence[Block],
     foreign: Sequence[Block],
     models: Mapping[str, Sequence[Block]],
+    abbreviations: frozenset[str],
     words: int,
 ) -> Rhythm:
-    abbreviations = find_abbreviations([text for block in band for text in block])
     found = {
         name: [measure_block(block, abbreviations=abbreviations) for block in blocks]
         for name, blocks in {"band": band, "own": own, "foreign": foreign}.items()

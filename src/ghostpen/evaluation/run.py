@@ -14,7 +14,7 @@ from ghostpen.data.manifest import load_manifest
 from ghostpen.data.progress import ShowProgress
 from ghostpen.data.tokens import encode
 from ghostpen.errors import ConfigError
-from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, cut_pieces, list_pieces, measure_contrast
+from ghostpen.evaluation.contrast import AUTHOR_TEXT, OTHERS_TEXT, choose_pieces, list_pieces, measure_contrast
 from ghostpen.evaluation.copying import Window, choose_windows
 from ghostpen.evaluation.copying_report import check_copied, render_copying_table
 from ghostpen.evaluation.html.page import write_html
@@ -134,7 +134,7 @@ def measure_run(
         show_progress=show_progress,
     )
     readers = SCORED_LABELS if prompt else MODEL_LABELS
-    pieces = {AUTHOR_TEXT: cut_pieces(texts.test), OTHERS_TEXT: cut_pieces(texts.others_test)}
+    pieces = {AUTHOR_TEXT: choose_pieces(texts.test), OTHERS_TEXT: choose_pieces(texts.others_test)}
     scores = score_models(
         loaded,
         adapters,

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostpen.errors import DataError, NothingCountedError
+from ghostpen.evaluation.arrays import FloatArray
 from ghostpen.score import Score
 
 ModelLabel = Literal["base", "prompted", "control", "author"]
@@ -34,8 +34,6 @@ SectionScores = Mapping[ModelLabel, Sequence[Score]]
 CONFIDENCE_LEVEL = 0.95
 MIN_SECTIONS = 5
 """Below this no interval is given: a bootstrap of so few units is far too narrow to be believed."""
-
-FloatArray = NDArray[np.float64]
 
 
 def name_model(label: str, *, brief: bool = False) -> str:
@@ -95,9 +93,9 @@ def compute_specificity(
     gain_o = _compute_pooled_gain(others["control"], others["author"])
     sections = min(len(author["author"]), len(others["author"]))
     return Specificity(
-        g_a=_build_interval(gain_a, draws=gains_a, sections=len(author["author"])),
-        g_o=_build_interval(gain_o, draws=gains_o, sections=len(others["author"])),
-        s=_build_interval(gain_a - gain_o, draws=gains_a - gains_o, sections=sections),
+        g_a=build_interval(gain_a, draws=gains_a, sections=len(author["author"])),
+        g_o=build_interval(gain_o, draws=gains_o, sections=len(others["author"])),
+        s=build_interval(gain_a - gain_o, draws=gains_a - gains_o, sections=sections),
         resamples=resamples,
         seed=seed,
     )
@@ -115,7 +113,7 @@ def compute_gain(
     check_aligned(scores, text="the test split", models=(reference, model))
     draws = _resample_gains(scores[reference], scores[model], resamples=resamples, rng=np.random.default_rng(seed))
     estimate = _compute_pooled_gain(scores[reference], scores[model])
-    return _build_interval(estimate, draws=draws, sections=len(scores[model]))
+    return build_interval(estimate, draws=draws, sections=len(scores[model]))
 
 
 def compute_bits(scores: Sequence[Score], *, resamples: int = 2000, seed: int = 0) -> Interval:
@@ -127,7 +125,7 @@ def compute_bits(scores: Sequence[Score], *, resamples: int = 2000, seed: int = 
     nothing = [Score(0.0, score.tokens, score.size_bytes) for score in scores]
     check_aligned({"base": scores}, text="the test split", models=("base",))
     draws = _resample_gains(scores, nothing, resamples=resamples, rng=np.random.default_rng(seed))
-    return _build_interval(_compute_pooled_gain(scores, nothing), draws=draws, sections=len(scores))
+    return build_interval(_compute_pooled_gain(scores, nothing), draws=draws, sections=len(scores))
 
 
 def check_aligned(scores: SectionScores, *, text: str, models: Sequence[ModelLabel] = MODEL_LABELS) -> None:
@@ -191,7 +189,8 @@ def _resample_gains(
     return gains
 
 
-def _build_interval(estimate: float, *, draws: FloatArray, sections: int) -> Interval:
+def build_interval(estimate: float, *, draws: FloatArray, sections: int) -> Interval:
+    """Build the percentile interval of bootstrap draws; with fewer than MIN_SECTIONS sections there is none."""
     if sections < MIN_SECTIONS:
         return Interval(estimate=estimate, low=None, high=None)
     tail = (1 - CONFIDENCE_LEVEL) / 2

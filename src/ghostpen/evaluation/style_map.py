@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import compute_auc
-from ghostpen.evaluation.pieces import Piece, count_words
-from ghostpen.evaluation.rhythm import LABELS, Block, Measure, cut_blocks, find_abbreviations, measure_block
+from ghostpen.evaluation.auc import compute_auc
+from ghostpen.evaluation.pieces import Piece, count_words, spread
+from ghostpen.evaluation.rhythm import LABELS, Block, Measure, cut_blocks, measure_block
 from ghostpen.evaluation.specificity import ModelLabel
 from ghostpen.evaluation.style_shape import MapJson, MapPoint
-from ghostpen.evaluation.verifier import Verifier
+from ghostpen.evaluation.verifier import ProvedVerifier, Verifier
 
 POOL_WORDS = 2_000
 MIN_POOLS, MIN_POOL_WORDS = 3, 400
@@ -36,13 +36,12 @@ Who = ModelLabel | Literal["real", "other"]
 
 
 def build_map(
-    verifier: Verifier,
+    proved: ProvedVerifier,
     *,
     author: str,
-    held_out: Sequence[Piece],
-    others: Sequence[Piece],
     written: Mapping[tuple[ModelLabel, str], Sequence[Piece]],
     measures: Sequence[Measure],
+    abbreviations: frozenset[str],
     seed: int,
 ) -> MapJson:
     """Build the map of real text, known and unseen, and of what each model wrote.
@@ -50,32 +49,32 @@ def build_map(
     What the verifier was fitted to is placed by the classifiers that did not know it.
 
     Args:
-        verifier: proved on real text.
+        proved: the verifier, and the unseen pieces that it was proved on.
         author: the author's name, as it is to be printed.
-        held_out: pieces of the author's held-out text.
-        others: pieces of others' held-out text.
         written: what each model wrote, by model and kind.
         measures: those that hold on real text; the y axis is chosen from them.
+        abbreviations: those that the measures were proved with.
         seed: of how pieces are put together.
 
     Raises:
         UnprovenError: too little was written for pools that are told apart.
     """
-    own = verifier.training[0][0].author
+    verifier = proved.verifier
+    scored = [*verifier.training, *proved.real, *proved.others]
+    known = {piece.text: score for piece, score in scored}
+    own = scored[0][0].author
     groups: dict[tuple[Who, str], list[Piece]] = {}
-    for piece in (*(piece for piece, _ in verifier.training), *held_out, *others):
+    for piece, _ in scored:
         whose: tuple[Who, str] = ("real", piece.document) if piece.author == own else ("other", piece.author)
         groups.setdefault(whose, []).append(piece)
     groups |= {(model, kind): list(pieces) for (model, kind), pieces in written.items()}
     pool_words = _choose_pool_words(written.values(), shortest=verifier.words)
-    _check_pools(verifier, held_out, others, words=pool_words, seed=seed)
+    _check_pools(proved, known, words=pool_words, seed=seed)
     measure = max(measures, key=lambda one: abs(one.others.z)).name if measures else FALLBACK_MEASURE
-    abbreviations = find_abbreviations([piece.text for piece, _ in verifier.training])
-    known = {piece.text: score for piece, score in verifier.training}
     points: list[MapPoint] = []
     for (who, name), pieces in groups.items():
         judged = known if who in ("real", "other") else {}
-        for block in _choose_evenly(cut_blocks(pieces, words=pool_words, seed=seed)):
+        for block in spread(cut_blocks(pieces, words=pool_words, seed=seed), MAX_POINTS):
             x, y = _score(block, verifier, judged), measure_block(block, abbreviations=abbreviations)[measure]
             points.append({"who": who, "name": name, "x": x, "y": y})
     return {
@@ -88,19 +87,18 @@ def build_map(
 
 
 def _choose_pool_words(written: Iterable[Sequence[Piece]], *, shortest: int) -> int:
-    """Choose how many words a pool has: whole pieces, so that those of training text are found again."""
+    """Choose how many words a pool has: whole pieces, so that those of real text are found again."""
     totals = [sum(count_words(piece.text) for piece in pieces) for pieces in written]
     fewest = min((total for total in totals if total >= shortest), default=shortest)
     words = min(POOL_WORDS, max(fewest // MIN_POOLS, min(fewest, MIN_POOL_WORDS)))
     return shortest * max(1, words // shortest)
 
 
-def _check_pools(
-    verifier: Verifier, held_out: Sequence[Piece], others: Sequence[Piece], *, words: int, seed: int
-) -> None:
+def _check_pools(proved: ProvedVerifier, known: Mapping[str, float], *, words: int, seed: int) -> None:
     own, foreign = (
-        np.array([_score(block, verifier, {}) for block in _choose_evenly(blocks, most=PROOF_POOLS)])
-        for blocks in (cut_blocks(pieces, words=words, seed=seed) for pieces in (held_out, others))
+        np.array([_score(block, proved.verifier, known) for block in spread(blocks, PROOF_POOLS)])
+        for scored in (proved.real, proved.others)
+        for blocks in [cut_blocks([piece for piece, _ in scored], words=words, seed=seed)]
     )
     auc = compute_auc(own, foreign) if len(own) and len(foreign) else 0.0
     if auc < MIN_AUC:
@@ -108,11 +106,6 @@ def _check_pools(
             f"in pools of {words} words, for which enough was written, a map would mix up the author and others: on "
             f"real unseen text its AUC is {auc:.2f}, and must be {MIN_AUC}"
         )
-
-
-def _choose_evenly(blocks: Sequence[Block], *, most: int = MAX_POINTS) -> list[Block]:
-    places = np.linspace(0, len(blocks) - 1, min(len(blocks), most)).round().astype(int)
-    return [blocks[place] for place in places]
 
 
 def _score(block: Block, verifier: Verifier, known: Mapping[str, float]) -> float:

@@ -8,16 +8,16 @@ import functools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError, UnprovenError
-from ghostpen.evaluation.c2st import Auc, Pair, compute_c2st, prove_c2st
-from ghostpen.evaluation.delta import DeltaReport, compute_delta, fit_delta
-from ghostpen.evaluation.pieces import Piece, count_words, cut_sections
-from ghostpen.evaluation.pools import POOL_WORDS, cut_pools
-from ghostpen.evaluation.regularity import compute_regularity, compute_spread
-from ghostpen.evaluation.rhythm import Rhythm, compute_rhythm
+from ghostpen.evaluation.c2st import Pair, compute_c2st, cut_pairs, prove_c2st
+from ghostpen.evaluation.delta import compute_ceiling, compute_delta, fit_delta
+from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, spread
+from ghostpen.evaluation.pools import POOL_WORDS, cut_pools, cut_pools_by_author
+from ghostpen.evaluation.regularity import compute_real_spread, compute_regularity
+from ghostpen.evaluation.rhythm import Rhythm, compute_rhythm, find_abbreviations
 from ghostpen.evaluation.specificity import MODEL_LABELS, ModelLabel
 from ghostpen.evaluation.style_map import build_map
 from ghostpen.evaluation.style_shape import (
@@ -25,22 +25,21 @@ from ghostpen.evaluation.style_shape import (
     AucJson,
     C2stJson,
     DeltaJson,
-    DeltaModelJson,
     DeltaProofJson,
     Losses,
     MapJson,
     Refusal,
     RegularityJson,
-    RegularityModelJson,
     RhythmJson,
+    StyleParts,
+    StyleReport,
     VerifierJson,
     VerifierProofJson,
 )
-from ghostpen.evaluation.style_shape import StyleReport as StyleReport
 from ghostpen.evaluation.verifier import (
     MIN_PIECES,
+    ProvedVerifier,
     Verifier,
-    VerifierProof,
     compute_accepted,
     compute_normalised,
     fit_verifier,
@@ -50,13 +49,15 @@ from ghostpen.evaluation.written import Written, WrittenKind
 
 KIND_NAMES: Mapping[WrittenKind, str] = {"continuation": "continuations", "topic": "new topics"}
 
+NOTHING = cast(StyleParts, dict.fromkeys(StyleParts.__annotations__, {"refusal": "nothing was written"}))
+
 S = TypeVar("S")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """Everything that is compared, and the length of a piece: the median of what was written."""
+    """Everything that is compared; `words` is the length of a piece: the median of what was written."""
 
     author: str
     written: Mapping[ModelLabel, Sequence[Written]]
@@ -71,11 +72,16 @@ class _Texts:
         """Return what a model wrote of one kind."""
         return [text for text in self.written[model] if text.kind == kind]
 
-    def choose_continued(self) -> list[Piece]:
-        """Return pieces of the held-out works that the continuations go on with; of all, if that is unknown."""
-        works = {text.document for texts in self.written.values() for text in texts}
-        continued = [section for section in self.held_out if section.document in works]
-        return cut_sections(continued or self.held_out, words=self.words)
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Real text in pieces as long as what was written; `continued` are those of the works that models go on with."""
+
+    training: list[Piece]
+    held_out: list[Piece]
+    continued: list[Piece]
+    others_training: list[Piece]
+    others_test: list[Piece]
 
 
 def build_style_report(
@@ -115,9 +121,7 @@ def build_style_report(
         words=round(statistics.median(counts)) if counts else 0,
         seed=seed,
     )
-    verifier = _attempt(lambda: _fit_verifier(texts))
-    proof = _after(verifier, lambda found: _prove(found, texts))
-    rhythm = _attempt(lambda: _compute_rhythm(texts))
+    parts = _measure(texts, losses) if texts.words else NOTHING
     return {
         "author": author,
         "seed": seed,
@@ -129,13 +133,43 @@ def build_style_report(
             }
             for label, found in texts.written.items()
         },
-        "verifier": _after(proof, lambda found: _build_verifier(*found, texts)),
-        "c2st": _after(verifier, lambda found: _build_c2st(found, texts)),
+        **parts,
+    }
+
+
+def _measure(texts: _Texts, losses: Losses | None) -> StyleParts:
+    pieces = _cut(texts)
+    abbreviations = find_abbreviations(piece.text for piece in pieces.training)
+    verifier = _attempt(lambda: fit_verifier(pieces.training, pieces.others_training, words=texts.words))
+    proved = _after(verifier, lambda found: prove_verifier(found, real=pieces.held_out, others=pieces.others_test))
+    rhythm = _attempt(
+        lambda: compute_rhythm(
+            {label: _build_pieces(texts.choose(label, "continuation")) for label in texts.written},
+            training=pieces.training,
+            held_out=pieces.continued,
+            others=pieces.others_test,
+            abbreviations=abbreviations,
+            seed=texts.seed,
+        )
+    )
+    return {
+        "verifier": _after(proved, lambda found: _build_verifier(found, texts)),
+        "c2st": _after(verifier, lambda found: _build_c2st(found.kept, texts, pieces)),
         "delta": _attempt(lambda: _build_delta(texts)),
         "rhythm": _after(rhythm, lambda found: cast(RhythmJson, asdict(found))),
         "regularity": _attempt(lambda: _build_regularity(texts, losses)),
-        "map": _after(proof, lambda found: _build_map(found[0], texts, rhythm)),
+        "map": _after(proved, lambda found: _build_map(found, texts, rhythm, abbreviations)),
     }
+
+
+def _cut(texts: _Texts) -> _Pieces:
+    training, held_out, others_training, others_test = (
+        cut_sections(sections, words=texts.words)
+        for sections in (texts.training, texts.held_out, texts.others_training, texts.others_test)
+    )
+    works = {text.document for found in texts.written.values() for text in found}
+    continued = [piece for piece in held_out if piece.document in works]
+    return _Pieces(training, held_out, continued or held_out, others_training, others_test)
 
 
 def _attempt(build: Callable[[], T]) -> T | Refusal:
@@ -146,6 +180,15 @@ def _attempt(build: Callable[[], T]) -> T | Refusal:
         return {"refusal": error.message}
 
 
+def _attempt_each(given: Mapping[ModelLabel, S], compute: Callable[[S], Any]) -> dict[ModelLabel, Any]:
+    """Return what is computed for each model, a dataclass, as JSON, or why it would mean nothing."""
+
+    def build(one: S) -> dict[str, Any]:
+        return asdict(compute(one))
+
+    return {label: _attempt(functools.partial(build, one)) for label, one in given.items()}
+
+
 def _after(found: S | Refusal, build: Callable[[S], T]) -> T | Refusal:
     """Build from what was found, or hand on why it was not."""
     if isinstance(found, dict) and "refusal" in found:
@@ -154,25 +197,16 @@ def _after(found: S | Refusal, build: Callable[[S], T]) -> T | Refusal:
     return _attempt(lambda: build(proved))
 
 
-def _fit_verifier(texts: _Texts) -> Verifier:
-    if not texts.words:
-        raise UnprovenError("nothing was written")
-    return fit_verifier(texts.training, texts.others_training, words=texts.words)
-
-
-def _prove(verifier: Verifier, texts: _Texts) -> tuple[Verifier, VerifierProof]:
-    return verifier, prove_verifier(verifier, real=texts.held_out, others=texts.others_test)
-
-
-def _build_verifier(verifier: Verifier, proof: VerifierProof, texts: _Texts) -> VerifierJson:
+def _build_verifier(proved: ProvedVerifier, texts: _Texts) -> VerifierJson:
+    verifier, real = proved.verifier, proved.proof.accepted
     continuations, topics = (
-        _build_accepted(verifier, {label: texts.choose(label, kind) for label in texts.written}, real=proof.accepted)
+        _build_accepted(verifier, {label: texts.choose(label, kind) for label in texts.written}, real=real)
         for kind in KIND_NAMES
     )
     return {
         "piece_words": verifier.words,
         "kept_words": len(verifier.kept),
-        "real": cast(VerifierProofJson, asdict(proof)),
+        "real": cast(VerifierProofJson, asdict(proved.proof)),
         "models": {
             label: {"continuations": continuations[label], "topics": topics[label]} for label in texts.written
         },
@@ -195,27 +229,26 @@ def _build_accepted(
     return accepted
 
 
-def _build_c2st(verifier: Verifier, texts: _Texts) -> C2stJson:
-    pairs = {label: _build_pairs(texts.choose(label, "continuation")) for label in texts.written}
+def _build_c2st(kept: frozenset[str], texts: _Texts, pieces: _Pieces) -> C2stJson:
+    pairs = {
+        label: cut_pairs(_build_pairs(texts.choose(label, "continuation")), words=texts.words)
+        for label in texts.written
+    }
     scale = prove_c2st(
-        texts.choose_continued(),
-        training=cut_sections(texts.training, words=texts.words),
-        others=cut_sections(texts.others_test, words=texts.words),
+        pieces.continued,
+        training=pieces.training,
+        others=pieces.others_test,
         texts=max(map(len, pairs.values())),
-        kept=verifier.kept,
+        kept=kept,
         seed=texts.seed,
     )
-    compare = functools.partial(compute_c2st, kept=verifier.kept, words=texts.words, seed=texts.seed)
-    models = {label: _attempt(functools.partial(compare, found)) for label, found in pairs.items()}
+    pairs = {label: spread(found, scale.texts) for label, found in pairs.items()}
     return {
         "piece_words": texts.words,
         "floor": cast(AucJson, asdict(scale.floor)),
         "other_work": cast(AucJson, asdict(scale.other_work)),
         "others": cast(AucJson, asdict(scale.others)),
-        "models": {
-            label: cast(AucJson, asdict(found)) if isinstance(found, Auc) else found
-            for label, found in models.items()
-        },
+        "models": _attempt_each(pairs, functools.partial(compute_c2st, kept=kept, seed=texts.seed)),
     }
 
 
@@ -224,56 +257,18 @@ def _build_pairs(continuations: Iterable[Written]) -> list[Pair]:
 
 
 def _build_delta(texts: _Texts) -> DeltaJson:
-    training = [*texts.training, *texts.others_training]
-    author = texts.training[0].author if texts.training else texts.author
-    model = fit_delta(_cut_pools(training), author=author)
-    real = [pool for pools in _cut_pools(texts.held_out).values() for pool in pools]
-    others = [pool for pools in _cut_pools(texts.others_test).values() for pool in pools]
-    reports = {
-        label: compute_delta(model, cut_pools(text.text for text in found), real=real, others=others)
-        for label, found in texts.written.items()
-    }
-    refusals = {report.refusal for report in reports.values()}
-    ceiling = next((report.ceiling for report in reports.values() if report.ceiling), None)
-    if ceiling is None or None not in refusals:
-        raise UnprovenError(next(iter(refusals), None) or "nothing was written")
-    return {
-        "pool_words": POOL_WORDS,
-        "real": cast(DeltaProofJson, asdict(ceiling)),
-        "models": {label: _build_delta_model(report) for label, report in reports.items()},
-    }
-
-
-def _build_delta_model(report: DeltaReport) -> DeltaModelJson | Refusal:
-    if report.own is None or report.nearest is None or report.recognised is None:
-        return {"refusal": report.refusal or ""}
-    return {
-        "pools": report.pools,
-        "own": report.own,
-        "nearest": report.nearest,
-        "recognised": report.recognised,
-    }
-
-
-def _cut_pools(sections: Iterable[Section]) -> dict[str, list[str]]:
-    """Cut each author's works, one after the other, into pools: a pool may begin in one and end in the next."""
-    texts: dict[str, list[str]] = {}
-    for section in sections:
-        texts.setdefault(section.author, []).append(section.text)
-    return {author: cut_pools(found) for author, found in texts.items()}
-
-
-def _compute_rhythm(texts: _Texts) -> Rhythm:
-    if not texts.words:
-        raise UnprovenError("nothing was written")
-    training, others = (cut_sections(found, words=texts.words) for found in (texts.training, texts.others_test))
-    return compute_rhythm(
-        {label: _build_pieces(texts.choose(label, "continuation")) for label in texts.written},
-        training=training,
-        held_out=texts.choose_continued(),
-        others=others,
-        seed=texts.seed,
+    training = cut_pools_by_author([*texts.training, *texts.others_training])
+    model = fit_delta(training, author=texts.training[0].author if texts.training else texts.author)
+    real, others = (
+        [pool for pools in cut_pools_by_author(sections).values() for pool in pools]
+        for sections in (texts.held_out, texts.others_test)
     )
+    ceiling = compute_ceiling(model, real=real, others=others)
+    pools = {label: cut_pools(text.text for text in found) for label, found in texts.written.items()}
+    models = _attempt_each(pools, functools.partial(compute_delta, model, ceiling=ceiling))
+    if all("refusal" in one for one in models.values()):
+        raise UnprovenError(next(one["refusal"] for one in models.values()))
+    return {"pool_words": POOL_WORDS, "real": cast(DeltaProofJson, asdict(ceiling)), "models": models}
 
 
 def _build_pieces(written: Iterable[Written]) -> list[Piece]:
@@ -283,35 +278,18 @@ def _build_pieces(written: Iterable[Written]) -> list[Piece]:
 def _build_regularity(texts: _Texts, losses: Losses | None) -> RegularityJson:
     if losses is None or "real" not in losses:
         raise UnprovenError("how predictable each text is under the control adapter is not known")
-    real = compute_spread(losses["real"])
-    compare = functools.partial(_build_spread, real=losses["real"], seed=texts.seed)
-    return {
-        "texts": real.texts,
-        "mean": real.mean,
-        "deviation": real.deviation,
-        "models": {
-            label: _attempt(functools.partial(compare, losses[label])) for label in texts.written if label in losses
-        },
-    }
+    real = losses["real"]
+    given = {label: losses[label] for label in texts.written if label in losses}
+    models = _attempt_each(given, functools.partial(compute_regularity, real=real, seed=texts.seed))
+    return cast(RegularityJson, {**asdict(compute_real_spread(real)), "models": models})
 
 
-def _build_spread(written: Sequence[float], *, real: Sequence[float], seed: int) -> RegularityModelJson:
-    found = compute_regularity(written, real=real, seed=seed)
-    return {
-        "texts": found.written.texts,
-        "mean": found.written.mean,
-        "deviation": found.written.deviation,
-        "z_mean": found.z_mean,
-        "z_deviation": found.z_deviation,
-    }
-
-
-def _build_map(verifier: Verifier, texts: _Texts, rhythm: Rhythm | Refusal) -> MapJson:
+def _build_map(
+    proved: ProvedVerifier, texts: _Texts, rhythm: Rhythm | Refusal, abbreviations: frozenset[str]
+) -> MapJson:
     return build_map(
-        verifier,
+        proved,
         author=texts.author,
-        held_out=cut_sections(texts.held_out, words=texts.words),
-        others=cut_sections(texts.others_test, words=texts.words),
         written={
             (label, name): pieces
             for label in texts.written
@@ -319,5 +297,6 @@ def _build_map(verifier: Verifier, texts: _Texts, rhythm: Rhythm | Refusal) -> M
             if (pieces := _build_pieces(texts.choose(label, kind)))
         },
         measures=rhythm.measures if isinstance(rhythm, Rhythm) else [],
+        abbreviations=abbreviations,
         seed=texts.seed,
     )

@@ -172,7 +172,7 @@ class RhythmJson(TypedDict):
 
 @final
 class RegularityModelJson(TypedDict):
-    """Bits per byte under the control: mean and deviation over texts, and z of their difference to real text's."""
+    """As `regularity.Regularity`, of bits per byte under the control; z is of the difference to real text's."""
 
     texts: int
     mean: float
@@ -218,15 +218,20 @@ class MapJson(TypedDict):
     points: list[MapPoint]
 
 
-class StyleReport(TypedDict):
+class StyleParts(TypedDict):
     """By metric either numbers or why there are none."""
 
-    author: str
-    seed: int
-    texts: dict[ModelLabel, TextsJson]
     verifier: VerifierJson | Refusal
     c2st: C2stJson | Refusal
     delta: DeltaJson | Refusal
     rhythm: RhythmJson | Refusal
     regularity: RegularityJson | Refusal
     map: MapJson | Refusal
+
+
+class StyleReport(StyleParts):
+    """What each model wrote, and what was measured of it."""
+
+    author: str
+    seed: int
+    texts: dict[ModelLabel, TextsJson]

@@ -143,7 +143,12 @@ def _find_refusals(report: StyleReport) -> Iterator[tuple[str, str]]:
         ("Regularity", report["regularity"]),
     )
     names: dict[str, list[str]] = {}
-    for name, part in (("Verifier", report["verifier"]), ("Rhythm", report["rhythm"]), *by_model):
+    for name, part in (
+        ("Verifier", report["verifier"]),
+        ("Rhythm", report["rhythm"]),
+        *by_model,
+        ("Style map", report["map"]),
+    ):
         if "refusal" in part:
             names.setdefault(part["refusal"], []).append(name)
     for name, found in by_model:

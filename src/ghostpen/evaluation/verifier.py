@@ -17,25 +17,17 @@ Source:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ghostpen.data.sections import Section
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.masked import (
-    FloatArray,
-    IntArray,
-    MaskedClassifier,
-    calibrate,
-    compute_auc,
-    cross_validate,
-    fit_masked,
-    split_groups,
-)
+from ghostpen.evaluation.arrays import FloatArray, IntArray
+from ghostpen.evaluation.auc import compute_auc
+from ghostpen.evaluation.masked import MaskedClassifier, calibrate, fit_masked, split_groups
 from ghostpen.evaluation.masking import choose_kept_words, mask_tokens, read_tokens
-from ghostpen.evaluation.pieces import Piece, count_words, cut_sections, cut_text
+from ghostpen.evaluation.pieces import Piece, count_words, cut_text
 
 MIN_PIECES = 20
 """Of each kind of real text: with fewer, the shares move by more than 5 points a piece."""
@@ -55,6 +47,10 @@ MIN_ROOM = 0.2
 """Where real text is accepted so little more often than the base model's, A* is noise."""
 
 
+ScoredPiece = tuple[Piece, float]
+"""A piece, and its log-odds of being the author's."""
+
+
 @dataclass(frozen=True)
 class Verifier:
     """What tells an author's text from others', in pieces of `words` words.
@@ -72,7 +68,7 @@ class Verifier:
     classifier: MaskedClassifier
     slope: float
     intercept: float
-    training: Sequence[tuple[Piece, float]]
+    training: Sequence[ScoredPiece]
 
     def score(self, texts: Sequence[str]) -> FloatArray:
         """Return each text's log-odds of being the author's; above 0 it is accepted."""
@@ -112,6 +108,16 @@ class VerifierProof:
 
 
 @dataclass(frozen=True)
+class ProvedVerifier:
+    """A verifier, its proof, and the pieces of real unseen text that it was proved on."""
+
+    verifier: Verifier
+    proof: VerifierProof
+    real: Sequence[ScoredPiece]
+    others: Sequence[ScoredPiece]
+
+
+@dataclass(frozen=True)
 class Accepted:
     """How many texts are accepted: the share with its 95 % interval; too_short were left out."""
 
@@ -122,16 +128,15 @@ class Accepted:
     high: float
 
 
-def fit_verifier(training: Sequence[Section], others: Sequence[Section], *, words: int) -> Verifier:
+def fit_verifier(own: Sequence[Piece], foreign: Sequence[Piece], *, words: int) -> Verifier:
     """Fit to training text of the author and of others, in pieces of so many words.
 
     Raises:
         UnprovenError: there is too little text of either.
     """
-    own, foreign = cut_sections(training, words=words), cut_sections(others, words=words)
     _check_count(len(own), whose="the author's training text", words=words)
     _check_count(len(foreign), whose="the other authors' training text", words=words)
-    author, pieces = training[0].author, [*own, *foreign]
+    author, pieces = own[0].author, [*own, *foreign]
     tokens = [read_tokens(piece.text) for piece in pieces]
     by_author: dict[str, list[list[str]]] = {}
     for piece, found in zip(pieces, tokens, strict=True):
@@ -146,29 +151,26 @@ def fit_verifier(training: Sequence[Section], others: Sequence[Section], *, word
         )
     masked = [mask_tokens(found, kept) for found in tokens]
     labels = np.array([1] * len(own) + [0] * len(foreign), dtype=np.intp)
-    decided = cross_validate(masked, labels, folds=_choose_folds(own, foreign))
+    classifier, decided = fit_masked(masked, labels, folds=_choose_folds(own, foreign))
     slope, intercept = calibrate(decided, labels)
     scores = slope * decided + intercept
     return Verifier(
         words=words,
         kept=kept,
-        classifier=fit_masked(masked, labels),
+        classifier=classifier,
         slope=slope,
         intercept=intercept,
         training=[(piece, float(score)) for piece, score in zip(pieces, scores, strict=True)],
     )
 
 
-def prove_verifier(verifier: Verifier, *, real: Sequence[Section], others: Sequence[Section]) -> VerifierProof:
-    """Prove a verifier on real text that it was not fitted to.
+def prove_verifier(verifier: Verifier, *, real: Sequence[Piece], others: Sequence[Piece]) -> ProvedVerifier:
+    """Prove a verifier on real text that it was not fitted to, in pieces as long as those that it was.
 
     Raises:
         UnprovenError: there is too little of it, or the verifier can't tell the two apart.
     """
-    own, foreign = (
-        verifier.score([piece.text for piece in cut_sections(sections, words=verifier.words)])
-        for sections in (real, others)
-    )
+    own, foreign = (verifier.score([piece.text for piece in pieces]) for pieces in (real, others))
     _check_count(len(own), whose="the author's held-out text", words=verifier.words)
     _check_count(len(foreign), whose="the other authors' held-out text", words=verifier.words)
     proof = compute_proof(own, foreign)
@@ -178,7 +180,11 @@ def prove_verifier(verifier: Verifier, *, real: Sequence[Section], others: Seque
             f"its AUC is {proof.auc:.2f} (it must be {MIN_AUC}), and it accepts {proof.accepted:.0%} of the author's "
             f"and {proof.false_accepts:.0%} of others'"
         )
-    return proof
+    scored = [
+        [(piece, float(score)) for piece, score in zip(pieces, scores, strict=True)]
+        for pieces, scores in ((real, own), (others, foreign))
+    ]
+    return ProvedVerifier(verifier, proof, *scored)
 
 
 def compute_proof(own: FloatArray, foreign: FloatArray) -> VerifierProof:
@@ -240,21 +246,18 @@ def _check_count(count: int, *, whose: str, words: int) -> None:
 
 def _choose_folds(own: Sequence[Piece], foreign: Sequence[Piece]) -> IntArray:
     """Choose folds that no work of the author's and no other author is in two of, as far as there are several."""
-    works = _choose_groups(own, by_author=False)
-    strangers = _choose_groups(foreign, by_author=True)
+    works, strangers = _choose_groups(own), _choose_groups(foreign)
     folds = min(FOLDS, len(set(works)), len(set(strangers)))
     if folds < 2:
         raise UnprovenError("the verifier needs two sections of the author's, and of others', to be calibrated")
     return np.concatenate([split_groups(groups, folds=folds) for groups in (works, strangers)])
 
 
-def _choose_groups(pieces: Sequence[Piece], *, by_author: bool) -> list[str]:
-    """Return each piece's author, if that makes two groups; else its document; else its section."""
-    choices: Mapping[str, list[str]] = {
-        "author": [piece.author for piece in pieces] if by_author else [],
-        "document": [f"{piece.author}/{piece.document}" for piece in pieces],
-    }
-    for groups in choices.values():
+def _choose_groups(pieces: Sequence[Piece]) -> list[str]:
+    """Return each piece's author, if there are two; else its document, if there are two; else its section."""
+    authors = [piece.author for piece in pieces]
+    documents = [f"{piece.author}/{piece.document}" for piece in pieces]
+    for groups in (authors, documents):
         if len(set(groups)) > 1:
             return groups
-    return [f"{piece.author}/{piece.document}/{piece.section}" for piece in pieces]
+    return [piece.place for piece in pieces]

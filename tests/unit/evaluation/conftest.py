@@ -1,17 +1,17 @@
+import copy
 import math
-import zipfile
+import runpy
 from pathlib import Path
 
 import pytest
+from tests.reports import PROTOCOL
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.pools import cut_pools
 from ghostpen.evaluation.report import build_report
 from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.specificity import ModelLabel, SectionScores
 from ghostpen.score import Score
 
-TEXTS = Path(__file__).parents[3] / "src/ghostpen/assets/texts"
 AUSTEN = "Jane Austen"
 
 # Bits per byte of each model; six sections of 100 to 600 bytes, 2,100 in all, 25 tokens in each 100 bytes.
@@ -40,24 +40,7 @@ def report() -> Report:
         others_parts=["irving", "irving", "irving", "bronte", "bronte", "bronte"],
         author_words=[20 * n for n in range(1, 7)],  # a word of 5 bytes
         others_words=[20 * n for n in range(1, 7)],
-        protocol={
-            "window": 256,
-            "stride": 128,
-            "training_seed": 7,
-            "data_sha256": "0" * 64,
-            "adapters_sha256": {},
-            "base": {"name": "embedded:tiny", "weights_sha256": "1" * 64},
-            "precision": "bfloat16",
-            "load_in_4bit": True,
-            "contrast_sha256": "2" * 64,
-            "generation": {
-                "tasks": 14,
-                "tasks_sha256": "3" * 64,
-                "top_p": 0.95,
-                "min_p": 0.05,
-                "extraction_windows": 500,
-            },
-        },
+        protocol=copy.deepcopy(PROTOCOL),
         prompt={"passages": 3, "tokens": 120},
         tokenizer_sha256="4" * 64,
         resamples=100,
@@ -67,33 +50,15 @@ def report() -> Report:
 
 @pytest.fixture(scope="session")
 def real_texts() -> dict[str, list[Section]]:
-    """The sample texts as sections of 3,000 words: four of Austen's novels to train on, two held out; others'."""
-    with zipfile.ZipFile(TEXTS / "austen.zip") as opened:
-        novels = {
-            name.removesuffix(".txt"): opened.read(name).decode()
-            for name in opened.namelist()
-            if name.endswith(".txt")
-        }
-    others: dict[str, list[Section]] = {}
-    works: dict[tuple[str, str, str], list[str]] = {}
-    with zipfile.ZipFile(TEXTS / "contrast.zip") as opened:
-        for name in opened.namelist():
-            if name.count("/") == 2:
-                split, author, document = name.split("/")
-                work = document.partition("-ch0")[0].removesuffix(".txt")  # some are chapters of one
-                works.setdefault((split, author, work), []).append(opened.read(name).decode())
-    for (split, author, work), chapters in works.items():
-        others.setdefault(split, []).extend(cut_chapters("\n\n".join(chapters), author, work))
-    held_out = {name: cut_chapters(novels.pop(name), AUSTEN, name) for name in ("persuasion", "emma")}
+    """The sample texts as docs/style.md's tables have them: four of Austen's novels to train on, two held out."""
+    floors = runpy.run_path(str(Path(__file__).parents[3] / "tools/style_floors.py"))
+    novels, others = floors["load_texts"]()
+    own = {name: floors["cut_chapters"](text, AUSTEN, name) for name, text in novels.items()}
+    validation, test = own.pop("persuasion"), own.pop("emma")
     return {
-        "training": [section for name, text in novels.items() for section in cut_chapters(text, AUSTEN, name)],
-        "validation": held_out["persuasion"],
-        "test": held_out["emma"],
-        "others_training": others["train"],
-        "others_test": others["test"],
+        "training": [section for sections in own.values() for section in sections],
+        "validation": validation,
+        "test": test,
+        "others_training": floors["cut_others"](others, "train"),
+        "others_test": floors["cut_others"](others, "test"),
     }
-
-
-def cut_chapters(text: str, author: str, document: str) -> list[Section]:
-    pools = cut_pools([text], words=3_000)
-    return [Section(pool, author, document, place, False, False) for place, pool in enumerate(pools)]

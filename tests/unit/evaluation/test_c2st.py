@@ -6,7 +6,7 @@ import pytest
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import UnprovenError
-from ghostpen.evaluation.c2st import Pair, compute_c2st, prove_c2st
+from ghostpen.evaluation.c2st import Pair, compute_c2st, cut_pairs, prove_c2st
 from ghostpen.evaluation.masking import read_tokens
 from ghostpen.evaluation.pieces import Piece, cut_sections
 
@@ -14,27 +14,27 @@ Texts = dict[str, list[Section]]
 KEPT = frozenset({"it", "was", "but", "and", "so"})
 
 
-def build_pairs(text: str, real: str, *, count: int = 50, sections: int = 10) -> list[Pair]:
-    return [Pair(text, real, f"work/{place % sections}") for place in range(count)]
+def build_pairs(text: str, real: str, *, words: int = 4, count: int = 50, sections: int = 10) -> list[Pair]:
+    return cut_pairs([Pair(text, real, f"work/{place % sections}") for place in range(count)], words=words)
 
 
 def test_text_that_is_always_different_has_auc_1() -> None:
-    found = compute_c2st(build_pairs("it was, but so", "it was, and so"), kept=KEPT, words=4, seed=0)
+    found = compute_c2st(build_pairs("it was, but so", "it was, and so"), kept=KEPT, seed=0)
     assert (found.texts, found.auc, found.low, found.high) == (50, 1, 1, 1)
 
 
 def test_the_same_text_cannot_be_told() -> None:
-    found = compute_c2st(build_pairs("it was, and so", "it was, and so"), kept=KEPT, words=4, seed=0)
+    found = compute_c2st(build_pairs("it was, and so", "it was, and so"), kept=KEPT, seed=0)
     assert (found.auc, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
 def test_another_topic_cannot_be_told() -> None:
-    found = compute_c2st(build_pairs("it was Zog and robots", "it was Jane and tea"), kept=KEPT, words=5, seed=0)
+    found = compute_c2st(build_pairs("it was Zog and robots", "it was Jane and tea", words=5), kept=KEPT, seed=0)
     assert found.auc == 0.5
 
 
 def test_length_cannot_be_told() -> None:
-    found = compute_c2st(build_pairs("it was so " * 3, "it was so " * 5), kept=KEPT, words=12, seed=0)
+    found = compute_c2st(build_pairs("it was so " * 3, "it was so " * 5, words=12), kept=KEPT, seed=0)
     assert found.auc == 0.5
 
 
@@ -45,8 +45,8 @@ def test_what_only_one_section_has_is_no_help_in_others() -> None:
     by_section = [Pair(text, real, f"work/{place % 10}") for place, (text, real) in enumerate(texts)]
     mixed = [Pair(text, real, f"work/{place // 10}") for place, (text, real) in enumerate(texts)]
     kept = frozenset({"it", *words})
-    assert compute_c2st(by_section, kept=kept, words=2, seed=0).auc == 0.5
-    assert compute_c2st(mixed, kept=kept, words=2, seed=0).auc == 1
+    assert compute_c2st(by_section, kept=kept, seed=0).auc == 0.5
+    assert compute_c2st(mixed, kept=kept, seed=0).auc == 1
 
 
 def test_order_of_the_pairs_does_not_matter() -> None:
@@ -56,9 +56,9 @@ def test_order_of_the_pairs_does_not_matter() -> None:
         Pair(" ".join(rng.choices(written, k=4)), " ".join(rng.choices(real, k=4)), f"work/{place % 8}")
         for place in range(64)
     ]
-    first = compute_c2st(pairs, kept=KEPT, words=4, seed=1)
+    first = compute_c2st(pairs, kept=KEPT, seed=1)
     rng.shuffle(pairs)
-    again = compute_c2st(pairs, kept=KEPT, words=4, seed=1)
+    again = compute_c2st(pairs, kept=KEPT, seed=1)
     assert (again.auc, again.low, again.high) == pytest.approx((first.auc, first.low, first.high), abs=0.01)
     assert 0.5 < first.low < first.auc < 1
 
@@ -73,7 +73,7 @@ def test_order_of_the_pairs_does_not_matter() -> None:
 )
 def test_too_few_are_refused(pairs: list[Pair], reason: str) -> None:
     with pytest.raises(UnprovenError, match=reason):
-        compute_c2st(pairs, kept=KEPT, words=4, seed=0)
+        compute_c2st(pairs, kept=KEPT, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,16 @@ def test_scale_on_real_text_rises_from_the_same_works_to_others(pieces: dict[str
     assert scale.floor.auc < scale.other_work.auc < scale.others.auc
     assert scale.others.auc > 0.9
     assert scale.floor.low < 0.5 < scale.floor.high
-    assert scale.floor.texts == 100
+    assert scale.texts == scale.floor.texts == scale.other_work.texts == scale.others.texts == 100
+
+
+def test_scale_has_as_many_texts_a_side_in_all_three_as_the_fewest_allow(pieces: dict[str, list[Piece]]) -> None:
+    # 121 held-out pieces make halves of 61 and 60.
+    few = pieces | {"held_out": pieces["held_out"][::8][:121], "others": pieces["others"][::4]}
+    scale = prove_c2st(**few, texts=200, kept=KEPT | set(read_tokens("the and of to a i in you he his")), seed=0)
+    assert [scale.floor.texts, scale.other_work.texts, scale.others.texts] == [60, 60, 60]
+    with pytest.raises(UnprovenError, match="39 texts from"):
+        prove_c2st(**few | {"held_out": few["held_out"][:79]}, texts=200, kept=KEPT, seed=0)
 
 
 def test_scale_that_says_nothing_is_refused(pieces: dict[str, list[Piece]]) -> None:

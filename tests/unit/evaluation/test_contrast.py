@@ -2,55 +2,44 @@ import numpy as np
 import pytest
 
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.contrast import compute_auc, compute_savings, cut_pieces
+from ghostpen.evaluation.contrast import (
+    AUTHOR_TEXT,
+    MIN_PIECES,
+    OTHERS_TEXT,
+    choose_pieces,
+    compute_interval,
+    compute_savings,
+    list_pieces,
+    measure_contrast,
+)
+from ghostpen.evaluation.pieces import Piece
 from ghostpen.score import Score
 
 
-def make_section(text: str, number: int = 0) -> Section:
-    return Section(text, "Jane Austen", "emma", number, False, False)
+def name_sections(count: int) -> list[str]:
+    return [str(place) for place in range(count)]
 
 
-def measure(author: list[float], others: list[float]):  # type: ignore[no-untyped-def]
-    """Each piece is of a section of its own."""
-    return compute_auc(author, others, author_origins=range(len(author)), others_origins=range(len(others)))
-
-
-def test_auc_of_a_clean_cut_is_one_and_swapped_zero() -> None:
-    high, low = [float(n) for n in range(100, 120)], [float(n) for n in range(20)]
-    found = measure(high, low)
+def test_interval_of_a_clean_cut_is_one() -> None:
+    sections = name_sections(20), name_sections(20)
+    found = compute_interval([2.0] * 20, [1.0] * 20, sections=sections)
     assert (found.estimate, found.low, found.high) == (1.0, 1.0, 1.0)
-    assert measure(low, high).estimate == 0.0
 
 
-def test_auc_of_ties_is_one_half() -> None:
-    assert measure([1.0] * 20, [1.0] * 20).estimate == 0.5
-
-
-def test_auc_is_the_share_of_pairs_in_order() -> None:
-    # 20 pieces at 1; of the others 15 at 0 (beaten), 4 at 1 (a tie), 1 at 2: (15 + 4 / 2) / 20.
-    assert measure([1.0] * 20, [0.0] * 15 + [1.0] * 4 + [2.0]).estimate == pytest.approx(17 / 20)
-
-
-def test_auc_of_fewer_than_twenty_pieces_is_none() -> None:
-    assert measure([1.0] * 19, [0.0] * 50) is None
+def test_interval_is_around_the_estimate_and_the_same_twice() -> None:
+    sections = name_sections(40), name_sections(40)
+    author, others = [float(n) for n in range(20, 60)], [float(n) for n in range(40)]
+    found = compute_interval(author, others, sections=sections)
+    assert found.low is not None and found.high is not None
+    # Of 1,600 pairs 190 are in the wrong order and 20 ties: (1600 - 190 - 20 / 2) / 1600.
+    assert found.estimate == pytest.approx(0.875)
+    assert 0.75 < found.low < 0.875 < found.high < 0.96
+    assert compute_interval(author, others, sections=sections) == found
 
 
 def test_auc_of_fewer_than_five_sections_has_no_interval() -> None:
-    found = compute_auc([1.0] * 20, [0.0] * 20, author_origins=[0] * 20, others_origins=range(20))
-    assert found is not None and (found.estimate, found.low, found.high) == (1.0, None, None)
-
-
-def test_interval_is_wider_where_the_pieces_of_a_section_are_alike() -> None:
-    rng = np.random.default_rng(5)
-    levels = rng.normal(0.5, 1, 10).repeat(10) + rng.normal(0, 0.01, 100)
-    others = rng.normal(0, 1, 100)
-    by_section, by_piece = (
-        compute_auc(list(levels), list(others), author_origins=origins, others_origins=range(100))
-        for origins in ([place // 10 for place in range(100)], range(100))
-    )
-    assert by_section and by_piece and by_section.estimate == by_piece.estimate
-    width = [(found.high or 0) - (found.low or 0) for found in (by_section, by_piece)]
-    assert width[0] > 1.5 * width[1]
+    found = compute_interval([1.0] * 20, [0.0] * 20, sections=(["0"] * 20, name_sections(20)))
+    assert (found.estimate, found.low, found.high) == (1.0, None, None)
 
 
 def test_savings_are_bits_per_byte() -> None:
@@ -58,13 +47,42 @@ def test_savings_are_bits_per_byte() -> None:
     assert saved == pytest.approx(1 / 4)
 
 
-def test_pieces_are_whole_and_in_order_and_know_their_section() -> None:
-    sections = [make_section("a b\n\nc d e f g", 0), make_section("h", 1), make_section("i j k", 2)]
-    found = cut_pieces(sections, words=3)
-    assert [section.text for section in found.sections] == ["a b\n\nc", "d e f", "i j k"]
-    assert found.origins == [0, 0, 2]
+def test_pieces_have_400_words_whatever_stands_between_and_100_are_chosen_evenly() -> None:
+    lines = "\n".join(["one two"] * 300 + ["three"])  # 601 words: a piece, and 201 left over
+    sections = [Section(lines, "Jane Austen", "emma", number, True, True) for number in range(150)]
+    found = choose_pieces(sections)
+    assert {len(piece.text.split()) for piece in found} == {400}
+    # The middles of 100 equal parts of 150 pieces: 0.75, 2.25, 3.75, ...
+    assert [piece.section for piece in found[:3]] == [0, 2, 3] and len(found) == 100
 
 
-def test_pieces_beyond_the_limit_are_left_out_evenly() -> None:
-    found = cut_pieces([make_section("x y", number) for number in range(10)], words=2, limit=4)
-    assert found.origins == [0, 2, 5, 7]
+def build_pieces(author: int, others: int) -> dict[str, list[Piece]]:
+    return {
+        name: [Piece("text", name, "work", place) for place in range(count)]
+        for name, count in ((AUTHOR_TEXT, author), (OTHERS_TEXT, others))
+    }
+
+
+def test_contrast_scores_both_sides_under_control_and_author() -> None:
+    pieces = build_pieces(MIN_PIECES, MIN_PIECES)
+    wanted = list_pieces(pieces)
+    assert [section.section for section in wanted["control", f"pieces of {AUTHOR_TEXT}"]] == list(range(MIN_PIECES))
+    # The adapter saves a nat on each of the author's pieces and none on others'.
+    scores = {
+        (label, name): [Score(2.0 - (label == "author" and AUTHOR_TEXT in name), 1, 4) for _ in sections]
+        for (label, name), sections in wanted.items()
+    }
+    assert len(scores) == 4
+    assert measure_contrast(scores, pieces=pieces) == {
+        "piece_words": 400,
+        "author_pieces": 20,
+        "others_pieces": 20,
+        "auc": {"estimate": 1.0, "low": 1.0, "high": 1.0},
+    }
+
+
+def test_contrast_of_fewer_than_twenty_pieces_scores_none_and_counts_them() -> None:
+    pieces = build_pieces(MIN_PIECES - 1, 50)
+    assert list_pieces(pieces) == {}
+    found = measure_contrast({}, pieces=pieces)
+    assert (found["author_pieces"], found["others_pieces"], found["auc"]) == (19, 50, None)

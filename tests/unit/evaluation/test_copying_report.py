@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console
+from tests.reports import find_misfits
 
 from ghostpen.data.sections import Section
 from ghostpen.errors import CopyingError, DataError, NothingCountedError
@@ -54,6 +55,7 @@ def test_report_holds_samples_against_training_and_held_out_text() -> None:
         "quote": "anne came and went away",
     }
     assert json.loads(json.dumps(report)) == report
+    assert list(find_misfits(report, CopyingReport)) == []
 
 
 def test_floor_is_of_held_out_text_against_training_text() -> None:
@@ -68,6 +70,13 @@ def test_names_are_those_of_training_works_alone() -> None:
     assert build()["names"] == {"names": 1, "samples": 2, "share": 0.5, "floor": 0, "leaked": ["Darcy"]}
     names = build(other="a Darcy")["names"]
     assert names is not None and (names["names"], names["share"]) == (0, 0)
+
+
+def test_floor_of_names_is_of_pieces_as_long_as_the_samples() -> None:
+    # Five pieces of 12 words, whatever stands between; one has the name. A sixth would have 11.
+    text = "\n\n".join([*["t"] * 30, "Darcy", *["t"] * 40])
+    names = build(test=make_section(text, "emma"))["names"]
+    assert names is not None and names["floor"] == 1 / 5
 
 
 def test_loops_are_counted_by_sample() -> None:

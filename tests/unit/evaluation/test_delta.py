@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from ghostpen.data.sections import Section
-from ghostpen.errors import NothingCountedError
-from ghostpen.evaluation.delta import DeltaModel, compute_ceiling, compute_delta, fit_delta, measure_delta
+from ghostpen.errors import NothingCountedError, UnprovenError
+from ghostpen.evaluation.delta import (
+    DeltaModel,
+    DeltaReport,
+    compute_ceiling,
+    compute_delta,
+    fit_delta,
+    measure_delta,
+)
 from ghostpen.evaluation.pools import cut_pools, cut_pools_by_author
 
 TEXTS = Path(__file__).parents[3] / "src/ghostpen/assets/texts"
@@ -57,16 +64,11 @@ def model() -> DeltaModel:
     return fit_delta(POOLS, author="own")
 
 
-def test_report_gives_numbers_where_real_text_proves_them(model: DeltaModel) -> None:
-    report = compute_delta(model, ["a a a b", "b b b a"], real=["a a a b"] * 3, others=["b b b a"] * 3)
-    assert report.refusal is None
-    assert (report.pools, report.own, report.nearest, report.recognised) == (
-        2,
-        pytest.approx(1),
-        pytest.approx(1),
-        0.5,
-    )
-    assert report.ceiling is not None and (report.ceiling.recognised, report.ceiling.rejected) == (1, 1)
+def test_report_gives_means_over_pools(model: DeltaModel) -> None:
+    ceiling = compute_ceiling(model, real=["a a a b"] * 3, others=["b b b a"] * 3)
+    assert (ceiling.own_pools, ceiling.other_pools, ceiling.recognised, ceiling.rejected) == (3, 3, 1, 1)
+    report = compute_delta(model, ["a a a b", "b b b a"], ceiling=ceiling)
+    assert report == DeltaReport(2, own=pytest.approx(1), nearest=pytest.approx(1), recognised=0.5)
 
 
 def test_stranger_who_is_least_far_from_the_author_is_turned_away() -> None:
@@ -75,28 +77,31 @@ def test_stranger_who_is_least_far_from_the_author_is_turned_away() -> None:
     stranger = "c c c a c c c a c c"
     found = measure_delta(model, stranger)
     assert found.is_own and found.own > 0.5
-    ceiling = compute_ceiling(model, real=["a a a a", "a a a a c"], others=[stranger])
+    ceiling = compute_ceiling(model, real=["a a a a", "a a a a c"] * 2, others=[stranger] * 3)
     assert (ceiling.recognised, ceiling.rejected) == (1, 1)
-    report = compute_delta(model, [stranger, "a a a a"], real=["a a a a"] * 3, others=["b b b b"] * 3)
-    assert report.recognised == 0.5
+    assert compute_delta(model, [stranger, "a a a a"], ceiling=ceiling).recognised == 0.5
 
 
 @pytest.mark.parametrize(
-    ("generated", "real", "others", "reason"),
+    ("real", "others", "reason"),
     [
-        ([], ["a"] * 3, ["b"] * 3, "less than a pool of 5,000 words"),
-        (["a"], ["a"] * 2, ["b"] * 3, "2 pools of the author's held-out text and 3 of others'"),
-        (["a"], ["a"] * 3, [], "3 pools of the author's held-out text and 0 of others'"),
-        (["a"], ["a"] * 8 + ["b"], ["b"] * 3, "it finds 89% of the author's and turns away 100% of others'"),
-        (["a"], ["a"] * 3, ["b", "b", "a"], "it finds 100% of the author's and turns away 67% of others'"),
+        (["a"] * 2, ["b"] * 3, "2 pools of the author's held-out text and 3 of others'"),
+        (["a"] * 3, [], "3 pools of the author's held-out text and 0 of others'"),
+        (["a"] * 8 + ["b"], ["b"] * 3, "it finds 89% of the author's and turns away 100% of others'"),
+        (["a"] * 3, ["b", "b", "a"], "it finds 100% of the author's and turns away 67% of others'"),
     ],
 )
-def test_report_refuses_where_real_text_does_not_prove_it(
-    model: DeltaModel, generated: list[str], real: list[str], others: list[str], reason: str
+def test_delta_is_refused_where_real_text_does_not_prove_it(
+    model: DeltaModel, real: list[str], others: list[str], reason: str
 ) -> None:
-    report = compute_delta(model, generated, real=real, others=others)
-    assert report.refusal is not None and reason in report.refusal
-    assert (report.own, report.nearest, report.recognised) == (None, None, None)
+    with pytest.raises(UnprovenError, match=reason):
+        compute_ceiling(model, real=real, others=others)
+
+
+def test_text_of_less_than_a_pool_is_refused(model: DeltaModel) -> None:
+    ceiling = compute_ceiling(model, real=["a a a b"] * 3, others=["b b b a"] * 3)
+    with pytest.raises(UnprovenError, match="the samples are less than a pool of 5,000 words"):
+        compute_delta(model, [], ceiling=ceiling)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +117,11 @@ def test_pools_have_the_same_number_of_words_and_keep_paragraphs(texts: list[str
     assert cut_pools(texts, words=3) == pools
 
 
-def test_pools_by_author_do_not_reach_over_documents() -> None:
+def test_pools_by_author_reach_over_documents_and_not_over_authors() -> None:
     rows = [("x", "one", "a b c"), ("x", "one", "d"), ("x", "two", "e f g"), ("y", "one", "h")]
     sections = [Section(text, author, document, 0, True, True) for author, document, text in rows]
-    assert cut_pools_by_author(sections, words=2) == {"x": ["a b", "c\n\nd", "e f"]}
+    assert cut_pools_by_author(sections, words=2) == {"x": ["a b", "c\n\nd", "e f"], "y": []}
+    assert cut_pools_by_author(sections, words=3) == {"x": ["a b c", "d\n\ne f"], "y": []}
 
 
 def test_unseen_novel_is_its_authors_and_other_novelists_are_not() -> None:

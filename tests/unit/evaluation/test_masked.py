@@ -1,22 +1,9 @@
-"""The classifier of masked texts: AUC and folds by hand, and that nobody is asked about what he was taught."""
+"""The classifier of masked texts: folds by hand, and that nobody is asked about what he was taught."""
 
 import numpy as np
 import pytest
 
-from ghostpen.evaluation.masked import calibrate, compute_auc, cross_validate, fit_masked, split_groups
-
-
-@pytest.mark.parametrize(
-    ("positive", "negative", "auc"),
-    [
-        ([1, 2, 3], [0, 2], 0.75),  # 1: above one of two; 2: above one, equal to one; 3: above both. 4.5 of 6
-        ([1.0], [0.0], 1),
-        ([0.0], [1.0], 0),
-        ([5, 5], [5, 5, 5], 0.5),
-    ],
-)
-def test_auc_counts_pairs(positive: list[float], negative: list[float], auc: float) -> None:
-    assert compute_auc(np.array(positive), np.array(negative)) == auc
+from ghostpen.evaluation.masked import calibrate, cross_validate, fit_masked, split_groups
 
 
 def test_groups_go_whole_into_folds_of_equal_size() -> None:
@@ -27,7 +14,10 @@ def test_groups_go_whole_into_folds_of_equal_size() -> None:
 def test_classifier_tells_labels_by_their_words() -> None:
     texts = [["it", "was"]] * 5 + [["was", "it"]] * 3
     labels = np.array([1] * 5 + [0] * 3)
-    decided = fit_masked(texts, labels).decide([["it", "was"], ["was", "it"], ["new"]])
+    folds = np.array([0, 1] * 4)
+    classifier, judged = fit_masked(texts, labels, folds=folds)
+    assert (judged == cross_validate(texts, labels, folds=folds)).all()
+    decided = classifier.decide([["it", "was"], ["was", "it"], ["new"]])
     assert decided[0] > 0 > decided[1]
     assert decided[2] == pytest.approx(0, abs=0.1)  # of nothing known: labels count the same, not texts
 

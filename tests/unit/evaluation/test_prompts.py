@@ -4,7 +4,7 @@ import pytest
 
 from ghostpen.config import EvalConfig
 from ghostpen.data.sections import Section
-from ghostpen.evaluation.prompts import load_openings, plan_tasks, spread
+from ghostpen.evaluation.prompts import load_openings, plan_tasks
 
 Maker = Callable[..., Section]
 
@@ -58,13 +58,6 @@ def test_plan_tasks_deals_out_temperatures_and_seeds(make_section: Maker) -> Non
 
 def test_plan_tasks_of_nothing_is_nothing(make_section: Maker) -> None:
     assert plan_tasks([make_section(write_paragraphs(9, 90))], settings=make_settings(continuations=0)) == []
-
-
-@pytest.mark.parametrize(
-    ("count", "chosen"), [(0, ""), (1, "d"), (2, "be"), (3, "bdf"), (6, "abcdef"), (7, "abcdef")]
-)
-def test_spread_chooses_at_even_distances(count: int, chosen: str) -> None:
-    assert "".join(spread("abcdef", count)) == chosen
 
 
 def test_openings_are_fifty_different_short_ones() -> None:

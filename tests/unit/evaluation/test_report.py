@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.reports import PROTOCOL, build_style, find_misfits
 
 from ghostpen.errors import DataError
 from ghostpen.evaluation.report import build_report, find_specificity, render_table, render_verdict, write_report
-from ghostpen.evaluation.report_shape import Finding, Protocol, Report
+from ghostpen.evaluation.report_shape import Finding, Report
 from ghostpen.evaluation.specificity import Interval, SectionScores, Specificity
+from ghostpen.evaluation.style_shape import StyleReport
 from ghostpen.score import Score
 
 
@@ -30,16 +32,6 @@ UNCLEAR_AT_ZERO = build_specificity(s=(0.0, 0.0, 0.0), g_a=(0.0, 0.0, 0.0))
 OTHERS_GOT_WORSE = build_specificity(s=(0.036, 0.03, 0.042), g_a=(0.001, -0.004, 0.006))
 LESS_THAN_OTHERS = build_specificity(s=(-0.02, -0.03, -0.01), g_a=(0.04, 0.035, 0.045))
 TOO_LITTLE_TEXT = build_specificity(s=(0.036, None, None), g_a=(0.04, None, None))
-
-
-PROTOCOL: Protocol = {
-    "window": 1,
-    "stride": 1,
-    "training_seed": 0,
-    "data_sha256": "",
-    "adapters_sha256": {},
-    "base": {},
-}
 
 
 def print_plainly(report: Report, *, width: int) -> str:
@@ -82,6 +74,16 @@ def test_render_verdict_of_a_specific_adapter_tells_both_gains() -> None:
         "Jane Austen and +0.004 on other authors; the difference is S = +0.036 bits per byte (95 % interval "
         "+0.030 to +0.042)."
     )
+
+
+def test_build_report_has_the_shape_that_is_declared(report: Report) -> None:
+    assert list(find_misfits(report, Report)) == []
+    assert list(find_misfits(build_style(), StyleReport)) == []  # what the page's tests take for one
+    report["protocol"]["generation"].pop("top_p")  # type: ignore[misc]
+    report["author_test"]["models"]["base"]["perplexity"] = "256"  # type: ignore[typeddict-item]
+    lacking, wrong = sorted(find_misfits(report, Report), key=len, reverse=True)
+    assert lacking.startswith(".protocol.generation: ['extraction_windows', ")
+    assert wrong == ".author_test.models.base.perplexity: '256', not a float"
 
 
 def test_build_report_gives_gains_worked_by_hand(report: Report) -> None:

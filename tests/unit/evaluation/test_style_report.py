@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from tests.reports import find_misfits
 
 from ghostpen.data.sections import Section
 from ghostpen.evaluation.pieces import Piece, cut_sections, cut_text
 from ghostpen.evaluation.specificity import ModelLabel
-from ghostpen.evaluation.style_report import StyleReport, build_style_report
+from ghostpen.evaluation.style_report import build_style_report
+from ghostpen.evaluation.style_shape import StyleParts, StyleReport
 from ghostpen.evaluation.style_table import render_style_table
 from ghostpen.evaluation.written import Written
 
@@ -58,8 +60,9 @@ def style(written: list[Written], real_texts: Texts) -> StyleReport:
     return build_style_report(written, author="Jane Austen", **real_texts, losses=losses)  # type: ignore[arg-type]
 
 
-def test_report_is_finite_json(style: StyleReport) -> None:
+def test_report_is_finite_json_of_the_shape_that_is_declared(style: StyleReport) -> None:
     assert json.loads(json.dumps(style, allow_nan=False)) == style
+    assert list(find_misfits(style, StyleReport)) == []
     assert style["texts"] == {
         "base": {"continuations": 60, "topics": 0, "words": 12_000},
         "control": {"continuations": 60, "topics": 0, "words": 12_000},
@@ -91,6 +94,19 @@ def test_real_text_is_not_told_from_real_text_and_others_is(style: StyleReport) 
     assert base["auc"] > 0.9
 
 
+def test_models_and_scale_of_the_two_sample_test_have_as_many_texts(real_texts: Texts) -> None:
+    # Six sections of 15 pieces each: the scale's floor has 45 texts a side, and the model wrote 60.
+    few = {split: sections[::4] for split, sections in real_texts.items()}
+    few |= {"validation": [], "test": real_texts["test"][::6][:6]}
+    own = random.Random(1).sample(cut_sections(few["test"], words=WORDS), 60)
+    part = build_style_report(list(build_written("author", own, real=own)), author="Jane Austen", **few)["c2st"]
+    assert "refusal" not in part
+    author = part["models"]["author"]
+    assert "refusal" not in author
+    assert {part[name]["texts"] for name in ("floor", "other_work", "others")} == {45}  # type: ignore[literal-required]
+    assert (author["texts"], author["auc"]) == (45, 0.5)
+
+
 def test_delta_and_rhythm_find_the_author(style: StyleReport) -> None:
     delta, rhythm = style["delta"], style["rhythm"]
     assert "refusal" not in delta and "refusal" not in rhythm
@@ -103,6 +119,19 @@ def test_delta_and_rhythm_find_the_author(style: StyleReport) -> None:
         model: max(abs(one["models"][model]["z"]) for one in rhythm["measures"]) for model in rhythm["blocks"]
     }
     assert furthest["author"] < 3 < min(furthest["base"], furthest["control"])
+
+
+def test_delta_of_one_model_is_refused_and_that_of_others_is_not(real_texts: Texts) -> None:
+    texts = {split: sections[::3] for split, sections in real_texts.items()}
+    own = draw(texts["test"], 30, seed=1)  # 6,000 words
+    few = list(build_written("base", own[:10], real=own[:10]))
+    part = build_style_report([*few, *build_written("author", own, real=own)], author="Jane Austen", **texts)
+    assert "refusal" not in part["delta"]
+    models = part["delta"]["models"]
+    assert models["base"] == {"refusal": "the samples are less than a pool of 5,000 words"}
+    assert "refusal" not in models["author"] and models["author"]["pools"] == 1
+    alone = build_style_report(few, author="Jane Austen", **texts)
+    assert alone["delta"] == {"refusal": "the samples are less than a pool of 5,000 words"}
 
 
 def test_even_losses_are_found_too_even(style: StyleReport) -> None:
@@ -164,7 +193,7 @@ def test_table_says_why_something_was_not_measured(style: StyleReport) -> None:
     assert "refusal" not in c2st
     c2st["models"]["base"] = {"refusal": "few"}
     text = render(changed)
-    assert "Not measured: Rhythm, Delta; [too] little." in text
+    assert "Not measured: Rhythm, Delta, Style map; [too] little." in text
     assert "Not measured: Two-sample test of the base model; few." in text
     assert "Delta to the author" not in text
     assert "different words" not in text
@@ -203,7 +232,7 @@ def test_order_of_the_texts_does_not_change_the_verdict_and_twice_is_the_same(re
         ),
         ("test", {"verifier": "the author's held-out text makes 15 pieces", "map": "the author's held-out text"}),
         ("others_test", {"verifier": "the other authors' held-out text makes 0", "map": "other authors' held-out"}),
-        ("written", {name: "nothing was written" for name in ("verifier", "c2st", "delta", "rhythm", "map")}),
+        ("written", {name: "nothing was written" for name in StyleParts.__annotations__}),
         ("losses", {"regularity": "how predictable each text is under the control adapter is not known"}),
     ],
 )

@@ -1,5 +1,6 @@
 """The verifier: its figures by hand, what it refuses, and what it is worth on the sample texts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from ghostpen.data.sections import Section
 from ghostpen.errors import UnprovenError
 from ghostpen.evaluation.pieces import cut_sections
 from ghostpen.evaluation.verifier import (
+    ProvedVerifier,
     Verifier,
     compute_accepted,
     compute_normalised,
@@ -47,21 +49,33 @@ def test_normalised_share_is_0_at_the_base_and_1_at_real_text() -> None:
     assert compute_normalised(0.9, base=0.75, real=0.9) is None  # no room in between
 
 
+def fit(own: Sequence[Section], others: Sequence[Section], *, words: int = WORDS) -> Verifier:
+    return fit_verifier(cut_sections(own, words=words), cut_sections(others, words=words), words=words)
+
+
+def prove(verifier: Verifier, real: Sequence[Section], others: Sequence[Section]) -> ProvedVerifier:
+    return prove_verifier(verifier, real=cut_sections(real, words=WORDS), others=cut_sections(others, words=WORDS))
+
+
 @pytest.fixture(scope="module")
 def verifier(real_texts: Texts) -> Verifier:
-    return fit_verifier(real_texts["training"], real_texts["others_training"], words=WORDS)
+    return fit(real_texts["training"], real_texts["others_training"])
 
 
 def test_unseen_novels_are_the_authors_and_unseen_authors_are_not(verifier: Verifier, real_texts: Texts) -> None:
     """As good as the protocol's: AUC from .99 on, 97 % at 2 % false accepts, on authors that it does not know."""
     real = [*real_texts["validation"], *real_texts["test"]]
-    proof = prove_verifier(verifier, real=real, others=real_texts["others_test"])
+    proved = prove(verifier, real, real_texts["others_test"])
+    proof = proved.proof
     assert proof.author_pieces > 500 and proof.other_pieces > 240
     assert proof.auc > 0.99
     assert proof.accepted > 0.94
     assert proof.false_accepts < 0.05
     assert proof.c_at_1 > 0.95
     assert proof.brier < 0.05
+    assert [len(proved.real), len(proved.others)] == [proof.author_pieces, proof.other_pieces]
+    for piece, score in (proved.real[0], proved.others[-1]):
+        assert verifier.score([piece.text]) == score
 
 
 def test_kept_words_are_no_names_and_no_topics(verifier: Verifier) -> None:
@@ -103,18 +117,18 @@ def test_training_pieces_are_scored_by_who_does_not_know_them(verifier: Verifier
 def test_too_little_text_is_refused_in_a_sentence(verifier: Verifier, real_texts: Texts) -> None:
     few = real_texts["training"][:2]  # 3,000 words are 7 pieces of 400
     with pytest.raises(UnprovenError, match=r"the author's training text makes 14 pieces of 400 words; .* needs 20"):
-        fit_verifier(few, real_texts["others_training"], words=WORDS)
+        fit(few, real_texts["others_training"])
     with pytest.raises(UnprovenError, match=r"the other authors' training text makes 0 pieces"):
-        fit_verifier(real_texts["training"], [], words=WORDS)
+        fit(real_texts["training"], [])
     with pytest.raises(UnprovenError, match=r"the other authors' held-out text makes 0 pieces"):
-        prove_verifier(verifier, real=real_texts["test"], others=[])
+        prove(verifier, real_texts["test"], [])
     with pytest.raises(UnprovenError, match="must be by others than Jane Austen"):
-        fit_verifier(real_texts["training"], real_texts["training"], words=WORDS)
+        fit(real_texts["training"], real_texts["training"])
 
 
 def test_authors_that_cannot_be_told_apart_are_refused(verifier: Verifier, real_texts: Texts) -> None:
     with pytest.raises(UnprovenError, match=r"can't tell these authors apart: .* its AUC is 0\.[345]\d"):
-        prove_verifier(verifier, real=real_texts["validation"], others=real_texts["test"])
+        prove(verifier, real_texts["validation"], real_texts["test"])
 
 
 def test_one_work_by_either_is_enough_to_calibrate() -> None:
@@ -122,14 +136,14 @@ def test_one_work_by_either_is_enough_to_calibrate() -> None:
     words = [f"{first}{second}" for first in "abcdefghij" for second in "uvwxyz"]
     own = [build_section(", ".join(words), "own", place) for place in range(4)]
     other = [build_section(" ".join(words), "other", place) for place in range(4)]
-    found = fit_verifier(own, other, words=60)
+    found = fit(own, other, words=60)
     assert len(found.kept) == 60 and len(found.training) == 160
     assert all((score > 0) is (piece.author == "own") for piece, score in found.training)
     with pytest.raises(UnprovenError, match="two sections of the author's"):
-        fit_verifier(own[:1], other, words=60)
+        fit(own[:1], other, words=60)
     foreign = [replace(section, text=section.text.replace("a", "ä").replace("e", "ë")) for section in other]
     with pytest.raises(UnprovenError, match="share 48 frequent words, .* in one language"):
-        fit_verifier(own, foreign, words=60)
+        fit(own, foreign, words=60)
 
 
 def build_section(sentence: str, author: str, place: int) -> Section:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostpen.evaluation.pieces import cut_text
-from ghostpen.evaluation.prompts import spread
+from ghostpen.evaluation.pieces import cut_text, spread
 from ghostpen.evaluation.written import Written
 from ghostpen.training.samples_file import read_continuations
 

@@ -101,7 +101,7 @@ def _build_verifier(found: VerifierJson, author: str) -> Figure:
     return Figure(
         "Taken for the author",
         f"Share of texts that a verifier takes for {author}’s. It sees the {found['kept_words']:,} most common words "
-        f"and punctuation, in pieces of {found['piece_words']:,} words, no names and no topics.",
+        f"and punctuation, in pieces of {found['piece_words']:,} words; topics, and nearly all names, are masked.",
         render_bars("verifier", groups, title=title, render=render_percent, label_width=84),
         tabulate_bars(title, groups, render_percent),
     )
