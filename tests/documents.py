@@ -33,10 +33,18 @@ RUN_BY: dict[tuple[str, str], str] = {
     ("docs/prepare.md", "ghostpen brief data/mine"): "tests/pipeline/test_prepare_docs.py",
     ("docs/prepare.md", '{"prompt": '): "tests/pipeline/test_prepare_docs.py",
     ("docs/release.md", "scripts/build-image"): "tests/workflows/test_scripts.py",
+    ("docs/storage.md", "ghostpen data push"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", ". .venv/bin/activate\nghostpen doctor"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "python -m zipfile"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "ghostpen prepare"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", 'name = "mine"'): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "ghostpen train"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "ghostpen test"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "ghostpen write"): "tests/pipeline/test_tutorial.py",
+    ("docs/tutorial.md", "ghostpen ask"): "tests/pipeline/test_tutorial.py",
 }
 # (document, how the command begins): why no test runs it. What can be checked of it, unit/test_documents.py does.
 NOT_RUN: dict[tuple[str, str], str] = {
-    ("docs/storage.md", "ghostpen"): "needs a finished run in S3",
     (
         "README.md",
         "make demo",
@@ -56,6 +64,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "llama-quantize",
     ): "is llama.cpp's, and needs a real GGUF: the converter is a stand-in here",
     ("docs/release.md", "docker buildx imagetools inspect"): "asks Docker Hub",
+    ("docs/tutorial.md", ". .venv/bin/activate"): "is about the shell of whoever types; a test has its environment",
 }
 
 
