@@ -1,9 +1,11 @@
 """`ghostpen test --control auto`, on data without other authors."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from tests.documents import take_blocks
 from tests.pipeline.commands import Commands
 
 pytestmark = pytest.mark.pipeline
@@ -47,6 +49,10 @@ def test_test_trains_its_control_from_the_shipped_authors(commands: Commands, co
         )
         assert mine and beside == mine
 
-    again = commands.succeed(*auto)
+    os.utime(folder / "manifest.json")  # whatever other tests have trained since, this run is the newest
+    (block,) = take_blocks(__file__, "docs/perplexity.md")
+    ((program, *documented),) = block.runnable
+    again = commands.succeed(*documented)
+    assert (program, documented) == ("ghostpen", ["test", "--control", "auto"])
     assert "nothing to do: runs/letters/control" in again.stdout
     assert "nothing to do: runs/letters/report.json" in again.stdout

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.documents import take_blocks
 from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import ROOT, Run
 from tests.pipeline.evidence import hash_files, load_plainly, read_rows
@@ -344,14 +344,12 @@ def test_export_that_cannot_be_made_is_one_line_and_writes_nothing(
 
 
 def test_docs_commands_run_as_they_stand(commands: Commands, tested_run: Run, base: Path) -> None:
-    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+    (block,) = take_blocks(__file__, "docs/export.md")
     folder = commands.folder / "docs"
     copy_run(tested_run, folder / "runs/mine")
     shutil.copytree(base, folder / "base")
     targets = []
-    for line in lines:
-        program, *arguments = shlex.split(line, comments=True)
+    for program, *arguments in block.runnable:
         assert program == "ghostpen"
         commands.succeed(*arguments, folder=folder, environment=LLAMA_CPP)
         targets.append(arguments[arguments.index("--to") + 1])

@@ -2,21 +2,18 @@
 
 import csv
 import json
-import re
-import shlex
 import shutil
 from email.message import EmailMessage
 from mailbox import mbox
 from pathlib import Path
 
 import pytest
+from tests.documents import ROOT, shorten_config, take_blocks, write_texts
 from tests.pipeline.commands import Commands
-from tests.pipeline.test_readme import write_texts
 
 pytestmark = pytest.mark.pipeline
 
-ROOT = Path(__file__).parents[2]
-SHORT = {"max_steps": "2", "batch_size": "2", "eval_every": "2", "checkpoint_every": "2", "max_val_bytes": "4000"}
+BLOCKS = take_blocks(__file__, "docs/prepare.md")
 
 
 def write_sources(folder: Path) -> None:
@@ -39,31 +36,24 @@ def write_sources(folder: Path) -> None:
 
 
 def test_commands_of_docs_run_as_they_stand(commands: Commands, tmp_path: Path) -> None:
-    document = (ROOT / "docs/prepare.md").read_text(encoding="utf-8")
     write_sources(tmp_path)
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    text = (tmp_path / "configs/tiny.toml").read_text(encoding="utf-8")
-    for key, value in SHORT.items():
-        text = re.sub(rf"^{key} = [^#\n]*", f"{key} = {value}  ", text, flags=re.MULTILINE)
-    text += "\n[tracking]\nsamples = 0\n"  # a sample takes longer than a step
-    (tmp_path / "configs/tiny.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "configs").mkdir()
+    text = (ROOT / "configs/tiny.toml").read_text(encoding="utf-8")
+    (tmp_path / "configs/tiny.toml").write_text(shorten_config(text), encoding="utf-8")
     verbs = []
-    for block in re.findall(r"```bash\n(.*?)```", document, re.DOTALL):
-        for line in block.splitlines():
-            program, verb, *arguments = shlex.split(line)
-            assert program == "ghostpen"
-            if verb == "prepare":  # each example writes a folder of its own
-                shutil.rmtree(tmp_path / "data", ignore_errors=True)
-            done = commands.succeed(verb, *arguments, folder=tmp_path)
-            if verb == "prepare":
-                assert "to train on: " in done.stdout
-            verbs.append(verb)
+    for program, verb, *arguments in (words for block in BLOCKS for words in block.runnable):
+        assert program == "ghostpen"
+        if verb == "prepare":  # each example writes a folder of its own
+            shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        done = commands.succeed(verb, *arguments, folder=tmp_path)
+        if verb == "prepare":
+            assert "to train on: " in done.stdout
+        verbs.append(verb)
     assert verbs == ["prepare"] * 3 + ["brief"] * 2 + ["train"]
     manifest = json.loads((tmp_path / "runs/mixed/manifest.json").read_text(encoding="utf-8"))
     assert set(manifest["pairs_sha256"]) == {"briefs.jsonl", "rewrites.jsonl"}
 
 
 def test_row_that_docs_show_is_read() -> None:
-    document = (ROOT / "docs/prepare.md").read_text(encoding="utf-8")
-    (row,) = re.findall(r"```json\n(.*?)\n```", document, re.DOTALL)
+    (row,) = (block.text for block in BLOCKS if block.language == "json")
     assert set(json.loads(row)) == {"prompt", "completion"}

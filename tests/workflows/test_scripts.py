@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.documents import take_blocks
 from tests.workflows.act import ROOT, Repository
 
 SDKS = (
@@ -77,3 +78,20 @@ def test_build_image_names_the_commit_and_says_what_is_not_committed(
         [f"REVISION={commit}", "VERSION=1.2.3", "SOURCE="],
         [f"REVISION={commit}-dirty", "VERSION=1.2.3", "SOURCE="],
     ]
+
+
+def test_commands_of_the_page_on_releases_build_an_image_and_test_it(
+    make_repository: Callable[[], Repository],
+) -> None:
+    (block,) = take_blocks(__file__, "docs/release.md")
+    repository = make_repository()
+
+    for program, *arguments in block.runnable:
+        repository.run_script(program.removeprefix("scripts/"), *arguments)
+
+    assert [call[:2] for call in repository.read_docker_calls()] == [
+        ["buildx", "build"],
+        ["run", "--rm"],
+        ["run", "--rm"],
+    ]
+    assert {path.name for path in (repository.docker / "run").iterdir()} == {"ghostpen", "ghostpen as root"}

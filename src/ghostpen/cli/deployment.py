@@ -76,10 +76,11 @@ def deploy(
     from ghostpen.aws.facts import Request
     from ghostpen.aws.secrets import collect_values
     from ghostpen.config import check_run_id, parse_run_config
+    from ghostpen.container.job import PLACES
 
     settings = _load_settings(deploy_config, overrides)
     content = _read_file(config) if config is not None else None
-    run_config = parse_run_config(content, where=str(config)) if content is not None else None
+    run_config = parse_run_config(content, PLACES, where=str(config)) if content is not None else None
     if run_id is None and run_config is None:
         raise ConfigError("name the run: with --config FILE a new one, with --run-id ID one that was deployed before")
     request = Request(

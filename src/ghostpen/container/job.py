@@ -16,6 +16,8 @@ from ghostpen.errors import ConfigError
 Mode = Literal["train", "test"]
 # Below the work folder; relative, so that no machine's path is written down.
 DATA_FOLDER, RUNS_FOLDER, CONFIG_FILE = "data", "runs", "run.toml"
+# The container's own, whatever the run's settings say or leave out.
+PLACES = (f"data.dir={DATA_FOLDER}", f"output.dir={RUNS_FOLDER}")
 LONGEST_NAME = 55  # with a hyphen and 8 letters it makes a run id
 # A child's output goes through a pipe: line by line, and progress bars of downloads not ten times a second.
 _OUTPUT = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}
@@ -63,7 +65,7 @@ def plan_job(
     Raises:
         ConfigError: a setting is missing or wrong, or an option does not fit the mode.
     """
-    config = parse_run_config(content, [*overrides, *_list_places()], where=where)
+    config = parse_run_config(content, [*overrides, *PLACES], where=where)
     if config.storage.uri is None:
         raise ConfigError(
             f"{where}: storage.uri is missing: the place in S3 that holds data/ and gets runs/, as "
@@ -87,7 +89,7 @@ def plan_job(
 def build_command(job: Job, *, role: str) -> list[str]:
     """Build the command line of the training or the test: what a person would type in the work folder."""
     command = [sys.executable, "-P", "-m", "ghostpen", job.mode, "--config", CONFIG_FILE]
-    command += [part for setting in (*job.overrides, *_list_places()) for part in ("--set", setting)]
+    command += [part for setting in (*job.overrides, *PLACES) for part in ("--set", setting)]
     if job.mode == "train":
         command += ["--resume", "--run-id", job.run_id]
         command += ["--control"] if role != AUTHOR else []
@@ -98,7 +100,3 @@ def build_command(job: Job, *, role: str) -> list[str]:
 def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave AWS's credentials out of the child's environment: it reads and writes local files alone."""
     return _OUTPUT | {name: value for name, value in environ.items() if not name.startswith("AWS_")}
-
-
-def _list_places() -> list[str]:
-    return [f"data.dir={DATA_FOLDER}", f"output.dir={RUNS_FOLDER}"]

@@ -5,113 +5,27 @@ The instances are folders, and in the container runs a program without a model.
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.documents import ROOT, take_blocks, write_texts
+from tests.place import SECRET, TIMEOUT_S, Place, serve_account
 from tests.stand_ins.aws.bundles import render_bundle
-from tests.stand_ins.aws.fault_book import Faults
-from tests.stand_ins.aws.machines import QUICK_DELAYS, QUICK_PLAN, make_machines
 from tests.stand_ins.aws.server import AwsServer
-from tests.stand_ins.aws.world import World
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
-BUCKET, SECRET = "verbs-bucket", "k3y-of-wandb"
-TIMEOUT_S = 120
-DEPLOY = f"""
-[aws]
-region = "eu-central-1"
-account_id = "123456789012"
-[group]
-name = "gpu-runs"
-[image]
-repository = "ghostpen"
-tag = "v1"
-[storage]
-uri = "s3://{BUCKET}/book"
-[secrets]
-path = "/ghostpen"
-names = ["WANDB_API_KEY"]
-[logs]
-group = "/ghostpen/runs"
-[limits]
-max_runtime_s = 600
-gpu_memory_gb = 1
-[timeouts]
-poll_s = 0.2
-settle_s = 1
-terminate_s = 60
-"""
-RUN = 'name = "{name}"\n[data]\ndir = "data"\n[model]\nname = "embedded:tiny"\n[train]\nmax_steps = 1\n'
-
-
-@dataclass
-class Place:
-    """A person's folder, with settings, before a simulated account."""
-
-    server: AwsServer
-    folder: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")},
-            **self.server.make_environment("job"),
-            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
-            "WANDB_API_KEY": SECRET,
-            "GITHUB_OUTPUT": str(self.folder / "output"),
-            "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
-        }
-
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ghostpen", *words], cwd=self.folder, env=self.environ | environ,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        with self.start(*words, **environ) as process:
-            try:
-                output, errors = process.communicate(timeout=TIMEOUT_S)
-            finally:
-                process.kill()
-        return subprocess.CompletedProcess(words, process.returncode, output, errors)
-
-    def deploy(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return self.run("deploy", "--mode", "train", "--config", self.write_config(name), *more)
-
-    def write_config(self, name: str) -> str:
-        path = self.folder / f"{name}.toml"
-        path.write_text(RUN.format(name=name), encoding="utf-8")
-        return path.name
-
-    def read(self, name: str) -> str:
-        path = self.folder / name
-        return path.read_text(encoding="utf-8") if path.exists() else ""
-
-    @property
-    def left(self) -> list[str]:
-        return self.server.simulator.list_leftovers()
+BUCKET = "verbs-bucket"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[AwsServer]:
     """Start one account for all tests here: each leaves it empty."""
-    command = (sys.executable, str(ROOT / "tests/stand_ins/container_program.py"))
-    image_sets = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    world = World(delays=QUICK_DELAYS, buckets=(BUCKET,))
-    with (
-        make_machines(command=command, container_environment=image_sets) as machines,
-        AwsServer(machines, world=world, faults=Faults(plan=QUICK_PLAN)).serve() as aws,
-    ):
+    with serve_account(BUCKET) as aws:
         import boto3
 
         environ = aws.make_environment("owner")
@@ -127,9 +41,8 @@ def server() -> Iterator[AwsServer]:
 
 @pytest.fixture
 def place(server: AwsServer, tmp_path: Path) -> Iterator[Place]:
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/deploy.toml").write_text(DEPLOY, encoding="utf-8")
     made = Place(server, tmp_path)
+    made.write_settings(f"s3://{BUCKET}/book")
     assert made.left == []
     yield made
     if made.left:  # of a test that failed: the next one must not fail for it
@@ -240,6 +153,32 @@ def test_dry_run_prints_the_plan_and_changes_nothing(place: Place) -> None:
         if not request.operation.startswith(("Describe", "Get", "List"))
     }
     assert changes == set()
+
+
+def test_commands_of_the_page_on_deploying_run_as_they_stand(place: Place) -> None:
+    (block,) = take_blocks(__file__, "docs/deploy.md")
+    shutil.copytree(ROOT / "configs", place.folder / "configs", dirs_exist_ok=True)
+    write_texts("austen.zip", place.folder / "texts", works=6, characters=1_000)
+    write_texts("contrast.zip", place.folder / "others", works=12, characters=1_000)
+    place.run("prepare", "texts", "--author", "My Name", "--contrast", "others", "--out", "data/mine")
+    uri = f"s3://{BUCKET}/page"
+    said = []
+    for program, *words in block.runnable:
+        if program == "cp":
+            assert (place.folder / words[0]).is_file() and words[1] == "configs/deploy.toml"
+            place.write_settings(uri)
+            continue
+        assert program == "ghostpen"
+        # The deploying role may not write data: who has the texts is another.
+        caller = place.server.make_environment("owner" if words[0] == "data" else "job")
+        done = place.run(*(word.replace("s3://BUCKET/PREFIX", uri) for word in words), **caller)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        said.append(done.stdout)
+
+    assert said[0].startswith(f"{uri}/data holds data/mine")
+    assert said[1].startswith("1. put the scheduled action ghostpen-gpt-oss-20b-48gb on gpu-runs: desired 0 after ")
+    assert all("group       gpu-runs: desired capacity 0, no instance" in told for told in said[2:4])
+    assert said[4] == "runs/gpt-oss-20b-48gb holds test 1, the control, the author's adapter\n"
 
 
 def test_status_of_a_group_needs_nothing_but_its_name(place: Place) -> None:

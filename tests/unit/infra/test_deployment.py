@@ -1,4 +1,4 @@
-"""The line in docs/infra.md, run as it stands, makes the stack in moto.
+"""The commands in docs/infra.md, run as they stand, make the stack in moto and prepare it.
 
 A smoke test: moto takes most of what AWS would refuse. It makes neither the OIDC provider (so the test names one) nor
 the bucket's versioning, lifecycle, policy and access block nor the repositories' lifecycle nor, after a change set,
@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -19,12 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jmespath
 import pytest
+from tests.documents import take_blocks
 from tests.unit.infra.template import PARAMETERS, PROVIDER_ARN, REGION, ROOT, TEMPLATE, render
 
 START_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 120
 NAME = "ghostpen"  # of the stack, in the documented line
+MAKING, OUTPUTS, SUSPENDING = take_blocks(__file__, "docs/infra.md")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,9 @@ class Cloud:
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
         return boto3.client(service, endpoint_url=self.address, region_name=REGION, **keys)
 
-    def run(self, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> str:
+        """Run what the documentation says; returns what it printed."""
+        assert program in {"aws", "cp"}
         environment = {
             **os.environ,
             "AWS_ENDPOINT_URL": self.address,
@@ -74,19 +79,12 @@ class Cloud:
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
         }
-        command = [sys.executable, "-m", "awscli", *arguments]
+        command = [*([sys.executable, "-m", "awscli"] if program == "aws" else [program]), *arguments]
         answer = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
         )
         assert answer.returncode == 0, answer.stderr
-
-
-def read_documented_line() -> list[str]:
-    text = (ROOT / "docs" / "infra.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^aws cloudformation deploy (?:.*\\\n)*.*$", text, re.MULTILINE)
-    program, *arguments = shlex.split(line.replace("\\\n", " "))
-    assert program == "aws"
-    return arguments
+        return answer.stdout
 
 
 def write_template(file: Path) -> None:
@@ -100,9 +98,10 @@ def write_template(file: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cloud(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Cloud:
-    """An account in which the documented line was run, in a copy of what it needs of the repository."""
+    """An account in which the documented commands were run, in a copy of what they need of the repository."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "infra").mkdir()
+    shutil.copy(ROOT / "infra/parameters.example.json", folder / "infra")
     cloud = Cloud(moto, folder)
     ec2, iam = cloud.client("ec2"), cloud.client("iam")
     provider = iam.create_open_id_connect_provider(Url="https://token.actions.githubusercontent.com")
@@ -113,10 +112,14 @@ def cloud(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Cloud:
         "AmiId": ec2.describe_images()["Images"][0]["ImageId"],
         "OidcProviderArn": provider["OpenIDConnectProviderArn"],
     }
+    copy, deploy = MAKING.runnable
+    cloud.run(*copy)
+    file = folder / "infra/parameters.json"
+    assert {line.partition("=")[0] for line in json.loads(file.read_text(encoding="utf-8"))} <= {*PARAMETERS, *found}
     answers = [f"{name}={value}" for name, value in {**PARAMETERS, **found}.items()]
-    (folder / "infra" / "parameters.json").write_text(json.dumps(answers), encoding="utf-8")
+    file.write_text(json.dumps(answers), encoding="utf-8")
     write_template(folder / "infra" / "ghostpen.yaml")
-    cloud.run(*read_documented_line())
+    cloud.run(*deploy)
     return cloud
 
 
@@ -168,3 +171,19 @@ def test_logs_repositories_and_bucket_are_there(cloud: Cloud) -> None:
     (bucket,) = s3.list_buckets()["Buckets"]
     (rule,) = s3.get_bucket_encryption(Bucket=bucket["Name"])["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+
+
+def test_documented_line_asks_for_each_output_s_text_and_value(cloud: Cloud) -> None:
+    """moto has no outputs here, so that the command is taken is all that it can say; the query is tried by itself."""
+    (line,) = OUTPUTS.runnable
+    cloud.run(*line)
+    outputs = [{"OutputKey": "Group", "OutputValue": "ghostpen", "Description": "GHOSTPEN_GROUP_NAME"}]
+    found = jmespath.search(line[line.index("--query") + 1], {"Stacks": [{"Outputs": outputs}]})
+    assert found == [["GHOSTPEN_GROUP_NAME", "ghostpen"]]
+
+
+def test_documented_line_suspends_what_replaces_an_instance_and_nothing_else(cloud: Cloud) -> None:
+    (line,) = SUSPENDING.runnable
+    cloud.run(*line)
+    (group,) = cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert {one["ProcessName"] for one in group["SuspendedProcesses"]} == {"ReplaceUnhealthy", "AZRebalance"}

@@ -7,21 +7,49 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.documents import ROOT, take_blocks
 from tests.headers import GPT_OSS_20B, list_gpt_oss_20b, write_header, write_index
+from tests.s3_server import FAKE_CREDENTIALS, make_bucket, serve_s3
 from tests.stand_ins.hub import Hub
 
 pytestmark = pytest.mark.slow
 
 
-def inspect_from(hub: Hub, name: str, home: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
+def run_beside(hub: Hub, home: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     with hub.serve() as address:
-        environment = os.environ | {
+        environment = os.environ | environ | {
             "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "CUDA_VISIBLE_DEVICES": "",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }  # fmt: skip
-        options = [part for setting in settings for part in ("--set", setting)]
-        command = [sys.executable, "-m", "ghostpen", "inspect", name, "--json", *options]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+        command = [sys.executable, "-m", "ghostpen", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT)
+
+
+def inspect_from(hub: Hub, name: str, home: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
+    options = [part for setting in settings for part in ("--set", setting)]
+    return run_beside(hub, home, "inspect", name, "--json", *options)
+
+
+def test_commands_of_the_gpu_page_run_as_they_stand(tmp_path: Path) -> None:
+    """On the profile's own checkpoint: for 24 GB that is the one in NF4, on the hub and in S3."""
+    (block,) = take_blocks(__file__, "docs/gpu.md")
+    path = tmp_path / "written"
+    write_index(path, list_gpt_oss_20b("split"))
+    files = {"config.json": json.dumps(GPT_OSS_20B).encode(), "model.safetensors.index.json": path.read_bytes()}
+    hub = Hub("unsloth/gpt-oss-20b-unsloth-bnb-4bit", files)
+    told = []
+    with serve_s3() as url, make_bucket(url, "models") as bucket:
+        for name, content in files.items():
+            bucket.put_object(Key=f"my/base/{name}", Body=content)
+        for program, *words in block.runnable:
+            assert program == "ghostpen"
+            place = [word.replace("BUCKET", bucket.name).replace("PREFIX", "my/base") for word in words]
+            done = run_beside(hub, tmp_path, *place, AWS_ENDPOINT_URL=url, **FAKE_CREDENTIALS)
+            assert (done.returncode, done.stderr) == (0, ""), words
+            told.append(done.stdout)
+
+    assert "fits 24.0 GB with a tenth of it left free" in " ".join(told[0].split())
+    assert (json.loads(told[1])["name"], json.loads(told[1])["expert_layout"]) == ("s3://models/my/base", "split")
 
 
 @pytest.mark.parametrize(
