@@ -1,6 +1,6 @@
 # Thin: every target is one line that people and CI run alike. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench rehearse-image rehearse-deploy setup lock audit clean
+.PHONY: help demo test coverage check bench rehearse-image rehearse-deploy setup lock audit clean
 
 help:    ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -8,6 +8,8 @@ demo: setup    ## train and test Jane Austen's style on the CPU, in minutes
 	@scripts/demo
 test: setup    ## run the tests
 	@scripts/test
+coverage: setup    ## run the tests and count the lines of src that they run, in every process
+	@scripts/coverage
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
 bench: setup    ## measure everything beside named peers, in half an hour; appends to benchmarks/results
