@@ -153,10 +153,12 @@ def _find(value: object, *keys: str, form: str) -> str:
 
 
 def main() -> None:
-    """Go through all authors and sizes; the verbs may be given, so that trainings can be made before tests."""
-    folder = Path(sys.argv[1]).resolve()
-    verbs = frozenset(sys.argv[2:]) or frozenset({"train", "test"})
-    for author in load_authors():
+    """Go through authors and sizes: all, or the authors and verbs that are named after the folder."""
+    folder, named = Path(sys.argv[1]).resolve(), frozenset(sys.argv[2:])
+    verbs = named & {"train", "test"} or frozenset({"train", "test"})
+    authors = {author.name: author for author in load_authors()}
+    for name in sorted(named & authors.keys() or authors):
+        author = authors[name]
         available = sum(load_token_counter().count(list(author.works["train"].values())))
         for tokens in SIZES:
             if tokens is not None and tokens >= available:

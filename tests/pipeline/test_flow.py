@@ -17,6 +17,8 @@ from tests.pipeline.commands import Commands
 from tests.pipeline.conftest import ROOT, SECRETS, Run
 from tests.pipeline.evidence import compute_loss_nats, hash_files, load_plainly, read_rows, read_wandb
 
+from ghostpen.training.hold import hold_run
+
 pytestmark = pytest.mark.pipeline
 
 CURVES = ("train", "val", "contrast_val")
@@ -330,6 +332,22 @@ def test_test_that_was_killed_when_its_report_was_written_is_made_whole(
         for run in (folder, tested_run.folder)
     )
     assert {name for name in straight if made.get(name) != straight[name]} == made.keys() - straight.keys() == set()
+
+
+@pytest.mark.parametrize("verb", ["train", "test"])
+def test_run_that_another_process_works_on_is_refused(
+    tested_run: Run, commands: Commands, config: str, verb: str
+) -> None:
+    folder = commands.folder / f"held/{verb}/austen"
+    if verb == "test":
+        shutil.copytree(tested_run.folder, folder, symlinks=True)
+        (folder / "report.json").unlink()
+    with hold_run(folder):
+        before = hash_files(folder)
+        done = commands.run(verb, "--config", config, "--set", f"output.dir=held/{verb}")
+        assert hash_files(folder) == before
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"another ghostpen trains or tests in held/{verb}/austen" in done.stderr
 
 
 def test_prepare_again_does_nothing(commands: Commands, data: Path) -> None:

@@ -31,6 +31,7 @@ from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.writing import PartFile, write_all
 from ghostpen.evaluation.written import Written, read_written, write_written
 from ghostpen.evaluation.written_report import build_written_report, render_written_table
+from ghostpen.training.hold import hold_run
 from ghostpen.training.manifest import read_manifest
 from ghostpen.training.metrics import read_metrics
 from ghostpen.training.run import CONTROL_FOLDER
@@ -56,7 +57,8 @@ def test_run(config: RunConfig, *, console: Console, show_progress: ShowProgress
     off goes on.
 
     Raises:
-        ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps.
+        ConfigError: an adapter is missing, unfinished, or was trained on other data or for other steps, or another
+            process trains or tests in the run's folder.
         DataError: there is no test text, by the author or by others, or no sample for eval.max_copied_words.
         ModelError: the base can't be loaded, or its tokenizer's chat template isn't Harmony.
         CopyingError: a sample of the run copies more than eval.max_copied_words; the report is written before.
@@ -78,16 +80,17 @@ def test_run(config: RunConfig, *, console: Console, show_progress: ShowProgress
     )
     report = read_report(folder / REPORT)
     if report is None or report["protocol"] != protocol or bool(tasks) != (folder / WRITTEN).exists():
-        report = measure_run(
-            config,
-            texts=texts,
-            tasks=tasks,
-            adapters=adapters,
-            author=data.inputs.author,
-            protocol=protocol,
-            console=console,
-            show_progress=show_progress,
-        )
+        with hold_run(folder):
+            report = measure_run(
+                config,
+                texts=texts,
+                tasks=tasks,
+                adapters=adapters,
+                author=data.inputs.author,
+                protocol=protocol,
+                console=console,
+                show_progress=show_progress,
+            )
     else:
         console.print(f"nothing to do: {folder / REPORT} is of these adapters, texts and windows")
         (folder / PART).unlink(missing_ok=True)  # of a test that was killed when its report was written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ghostpen.files import write_text_atomically
 from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
 from ghostpen.training.execution import SAMPLES, Start, execute_training
+from ghostpen.training.hold import hold_run
 from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
@@ -55,7 +57,8 @@ def train_run(
         run_id: of a new run, for its manifest and the tracker; None makes one up. The control's has -control behind.
 
     Raises:
-        ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false.
+        ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false, or another
+            process works in it.
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
         TrainingStopped: the loss or a gradient was none to follow, or nothing was learned; the best adapter until
@@ -126,29 +129,33 @@ def train_run(
         plan=plan,
     )
     ranks.wait()  # what can be refused is refused before anything is written, by any process
-    if ranks.is_first:
-        (start.folder / "samples").mkdir(parents=True, exist_ok=True)
-        write_text_atomically(render_continuations(before), start.folder / "samples/before.txt")
-        write_manifest(manifest, start.folder)
-    console.print(recipe.describe(), soft_wrap=True)
-    if config.data.chat_share > 0:
-        console.print(f"samples by kind: {mixed.describe()}", soft_wrap=True)
-    for pairs in texts[split].pairs:
-        if pairs.quoting:
-            console.print(f"{pairs.path.name}: {pairs.quoting:,} left out: they quote their passage", soft_wrap=True)
-    console.print(
-        f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
-        + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
-    )
-    outcome = execute_training(
-        settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=plan,
-        before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
-    )  # fmt: skip
-    if ranks.is_first:
-        write_manifest(manifest | outcome.to_json(), start.folder)
-    if outcome.failure:
-        raise outcome.failure
-    console.print(f"adapter, curve and samples are in {start.folder}")
+    with ExitStack() as stack:
+        ranks.share(lambda: stack.enter_context(hold_run(start.folder)))
+        if ranks.is_first:
+            (start.folder / "samples").mkdir(parents=True, exist_ok=True)
+            write_text_atomically(render_continuations(before), start.folder / "samples/before.txt")
+            write_manifest(manifest, start.folder)
+        console.print(recipe.describe(), soft_wrap=True)
+        if config.data.chat_share > 0:
+            console.print(f"samples by kind: {mixed.describe()}", soft_wrap=True)
+        for pairs in texts[split].pairs:
+            if pairs.quoting:
+                console.print(
+                    f"{pairs.path.name}: {pairs.quoting:,} left out: they quote their passage", soft_wrap=True
+                )
+        console.print(
+            f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
+            + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
+        )
+        outcome = execute_training(
+            settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=plan,
+            before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
+        )  # fmt: skip
+        if ranks.is_first:
+            write_manifest(manifest | outcome.to_json(), start.folder)
+        if outcome.failure:
+            raise outcome.failure
+        console.print(f"adapter, curve and samples are in {start.folder}")
     return TrainResult(start.folder, False, outcome.tokens_seen)
 
 
