@@ -12,7 +12,7 @@ coverage: setup    ## run the tests and count the lines of src that they run, in
 	@scripts/coverage
 check: setup    ## lint, format, types, import boundaries
 	@scripts/check
-bench: setup    ## measure everything beside named peers, in half an hour; appends to benchmarks/results
+bench: setup    ## measure everything beside named peers, in an hour; appends to benchmarks/results
 	@.venv/bin/python benchmarks/idle.py
 	@.venv/bin/python benchmarks/startup.py
 	@.venv/bin/python benchmarks/storage.py
@@ -20,8 +20,10 @@ bench: setup    ## measure everything beside named peers, in half an hour; appen
 	@.venv/bin/python benchmarks/prepare.py
 	@.venv/bin/python benchmarks/perplexity.py
 	@.venv/bin/python benchmarks/peers.py
+	@.venv/bin/python benchmarks/table.py
 rehearse-image: setup    ## build the image, test and train in it, count what a change uploads; root, half an hour
 	@scripts/rehearse-image
+	@.venv/bin/python benchmarks/table.py
 rehearse-deploy: setup    ## deploy that image to a simulated account, its containers podman's; root, after rehearse-image
 	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m tools.rehearse_deploy
 setup:    ## make .venv as requirements.lock says; does nothing when it stands

@@ -1,6 +1,6 @@
 """Training a LoRA on the CPU: ghostpen beside its peers, on a tiny gpt-oss with the real vocabulary and ragged texts.
 
-    make bench     # about eight minutes on 2 idle cores; prints a table and appends a line to results/peers.jsonl
+    .venv/bin/python benchmarks/peers.py     # twenty minutes on 2 idle cores; appends a line to results/peers.jsonl
 
 Every side is a process of its own (sides.py), and the repetitions are interleaved. Equal for all: base model, windows
 of text, batch size, LoRA (rank, alpha, targets, the same first A), steps, highest learning rate, schedule, one epoch.
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from materials import ROOT, VOCABULARY, build_default_materials
-from processes import install_peer, run_side
+from processes import install_peer, run_side, summarise_ratios
 
 BUILD = ROOT / "build/peers"
 RESULTS = Path(__file__).parent / "results/peers.jsonl"
@@ -79,6 +79,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ratios = {
         peer: {
             "tokens_per_s": round(table["ours"]["tokens_per_s"] / table[peer]["tokens_per_s"], 2),
+            "tokens_per_s_in_pairs": _compare_pairs(results, peer),
             "peak": round(table["ours"]["peak_mib"] / table[peer]["peak_mib"], 2),
             "peak_of_training": round(table["ours"]["training_mib"] / table[peer]["training_mib"], 2),
             "perplexity": round(table["ours"]["perplexity"] / table[peer]["perplexity"], 4),
@@ -99,6 +100,12 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "cpu": read_cpu(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
     }
+
+
+def _compare_pairs(results: Sequence[Mapping[str, Any]], peer: str) -> dict[str, float]:
+    """Compare the speeds of each repetition, whose sides ran one after the other."""
+    ours, theirs = ([one["tokens_per_s"] for one in results if one["side"] == side] for side in ("ours", peer))
+    return summarise_ratios([own / other for own, other in zip(ours, theirs, strict=True)])
 
 
 def _summarise_side(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -140,7 +147,10 @@ def render_table(line: Mapping[str, Any]) -> str:
         for side, one in line["sides"].items()
     ]
     rows += [
-        f"ours / {peer}: tokens/s x{one['tokens_per_s']}, peak x{one['peak']}, of training alone "
+        f"ours / {peer}: tokens/s x{one['tokens_per_s']} [{{lowest}}, {{highest}}], ".format(
+            **one["tokens_per_s_in_pairs"]
+        )
+        + f"peak x{one['peak']}, of training alone "
         f"x{one['peak_of_training']}, perplexity x{one['perplexity']}"
         for peer, one in line["ours_over_peer"].items()
     ]
@@ -151,7 +161,7 @@ def main() -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps; 8 are one epoch")
-    parser.add_argument("--repetitions", type=int, default=2, help="of every side")
+    parser.add_argument("--repetitions", type=int, default=5, help="of every side")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES, help="ours must be among them")
     parser.add_argument("--no-record", action="store_true", help="print only; append nothing")
     options = parser.parse_args()

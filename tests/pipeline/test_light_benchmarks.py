@@ -82,3 +82,13 @@ def test_starts_of_command_lines_are_compared_in_turns(find, tmp_path: Path) -> 
     ratio = line["speed_ours_over_peer"]["trl"]["median"]
     assert ratio == pytest.approx(seconds["trl"][0] / seconds["ours"][0], abs=0.006)
     assert [row.split()[0] for row in startup.render_line(line).splitlines()[1:]] == ["ours", "trl", "python"]
+
+
+def test_page_of_benchmarks_shows_the_newest_results(find) -> None:
+    table = find("table")
+    page = table.PAGE.read_text(encoding="utf-8")
+    made = table.render_table()
+    assert table.replace_table(page, made) == page, "run .venv/bin/python benchmarks/table.py"
+    assert {row.split(" | ")[0].removeprefix("| ").partition(":")[0] for row in made.splitlines()[2:]} >= {
+        "training step", "exact perplexity", "prepare", "looking for copies", "paid without work, simulated",
+    }  # fmt: skip
