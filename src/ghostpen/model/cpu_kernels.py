@@ -15,6 +15,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -161,10 +163,61 @@ def _side_by_side(gate_up: torch.Tensor) -> torch.Tensor:
     return torch.cat([gate_up[..., 0::2], gate_up[..., 1::2]], -1)
 
 
+@dataclass(frozen=True)
+class Expert:
+    """An expert's weights as the kernel multiplies them: gate beside up, in the product's number format."""
+
+    gate_up: torch.Tensor
+    gate_up_bias: torch.Tensor
+    down: torch.Tensor
+    down_bias: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The experts of a layer: `lay_out` gives one of them by its number."""
+
+    lay_out: Callable[[int], Expert]
+    count: int
+    alpha: float
+    limit: float
+
+
+def read_experts(module: Any, compute: torch.dtype) -> Experts:
+    """Read a layer's experts; each is laid out when it is asked for, so that one without tokens costs nothing."""
+    # Read each weight once: under an adapter every read makes base + B A anew. unbind, because the gradient
+    # of an index would be a zero-filled copy of all experts for each one.
+    gate_up, gate_up_bias = module.gate_up_proj.unbind(0), module.gate_up_proj_bias.unbind(0)
+    down, down_bias = module.down_proj.unbind(0), module.down_proj_bias.unbind(0)
+
+    def lay_out(number: int) -> Expert:
+        return Expert(
+            _side_by_side(gate_up[number]).to(compute),
+            _side_by_side(gate_up_bias[number]).to(compute),
+            down[number].to(compute),
+            down_bias[number].to(compute),
+        )
+
+    return Experts(lay_out, module.num_experts, module.alpha, module.limit)
+
+
+def choose_product_format(hidden_states: torch.Tensor) -> torch.dtype:
+    """Return the number format that the experts multiply in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden_states.dtype
+
+
 def grouped_experts_forward(
     self: nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
 ) -> torch.Tensor:
-    """Run each expert once on the tokens routed to it: transformers' experts interface.
+    """Run each expert once on the tokens routed to it: transformers' experts interface; as `run_experts`."""
+    experts = read_experts(self, choose_product_format(hidden_states))
+    return run_experts(experts, hidden_states, top_k_index, top_k_weights)
+
+
+def run_experts(
+    experts: Experts, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+) -> torch.Tensor:
+    """Run each expert once on the tokens routed to it.
 
     Args:
         hidden_states: (N, H). top_k_index, top_k_weights: (N, C).
@@ -173,11 +226,10 @@ def grouped_experts_forward(
         (N, H), the weighted sum over the chosen experts.
     """
     tokens, choices = top_k_index.shape
-    dtype = hidden_states.dtype
-    compute = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
+    dtype, compute = hidden_states.dtype, choose_product_format(hidden_states)
     expert_ids = top_k_index.reshape(-1)
     by_expert = torch.argsort(expert_ids, stable=True)
-    counts = torch.bincount(expert_ids, minlength=self.num_experts)
+    counts = torch.bincount(expert_ids, minlength=experts.count)
     multiple = EXPERT_ROWS_MULTIPLE if compute is torch.bfloat16 else 1
     filled = (counts + multiple - 1) // multiple * multiple
     # Where each row stands among its expert's: behind all filled-up experts before it.
@@ -191,24 +243,17 @@ def grouped_experts_forward(
     repeated = hidden_states.to(compute)[:, None].expand(-1, choices, -1).reshape(tokens * choices, -1)
     rows = _Permute.apply(repeated, order, inverse)
     weights = _Permute.apply(top_k_weights.reshape(-1, 1).to(compute), order, inverse) * real
-    # Read each weight once: under an adapter every read makes base + B A anew. unbind, because the gradient
-    # of an index would be a zero-filled copy of all experts for each one.
-    gate_up, gate_up_bias = self.gate_up_proj.unbind(0), self.gate_up_proj_bias.unbind(0)
-    down, down_bias = self.down_proj.unbind(0), self.down_proj_bias.unbind(0)
 
     outputs = []
-    for expert, rows_e in enumerate(rows.split(filled.tolist())):
+    for number, rows_e in enumerate(rows.split(filled.tolist())):
         if not rows_e.shape[0]:
             continue
-        weight, bias = (
-            _side_by_side(gate_up[expert]).to(compute),
-            _side_by_side(gate_up_bias[expert]).to(compute),
-        )
-        gate, up = torch.addmm(bias, rows_e, weight).chunk(2, -1)
-        gate = gate.clamp(max=self.limit)
-        up = up.clamp(-self.limit, self.limit)
-        gated = (up + 1) * (gate * torch.sigmoid(gate * self.alpha))
-        outputs.append(torch.addmm(down_bias[expert].to(compute), gated, down[expert].to(compute)))
+        expert = experts.lay_out(number)
+        gate, up = torch.addmm(expert.gate_up_bias, rows_e, expert.gate_up).chunk(2, -1)
+        gate = gate.clamp(max=experts.limit)
+        up = up.clamp(-experts.limit, experts.limit)
+        gated = (up + 1) * (gate * torch.sigmoid(gate * experts.alpha))
+        outputs.append(torch.addmm(expert.down_bias, gated, expert.down))
     weighted = torch.cat(outputs) * weights
     return _Permute.apply(weighted, inverse, order).view(tokens, choices, -1).sum(1).to(dtype)
 

@@ -136,6 +136,8 @@ def _generate(model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], **optio
     """Have transformers write on from rows that are padded on the left, where the mask hides it."""
     import torch
 
+    from ghostpen.model.held_experts import hold_experts
+
     device = next(model.parameters()).device
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])
     width = max(map(len, rows))
@@ -144,7 +146,7 @@ def _generate(model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], **optio
     was_training = model.training
     model.eval()  # Unsloth's attention on a GPU reads no mask while training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), hold_experts(model):
             output = model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,

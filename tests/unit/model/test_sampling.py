@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from ghostpen.model import sampling
 from ghostpen.model.sampling import RowSampler, draw_tokens
 
 # Probabilities .1, .4, .3, .2: the likeliest first, tokens 1, 2, 3, 0.
@@ -32,6 +33,25 @@ def test_draw_tokens_leaves_unlikely_tokens_out(top_p: float, min_p: float, kept
     # .4 and .3 are four and three sevenths of what is kept.
     if kept == {1, 2}:
         assert int((drawn == 1).sum()) == pytest.approx(1000 * 4 / 7, abs=2)
+
+
+@pytest.mark.parametrize(("number", "token"), [(0.0, 3), (0.49, 3), (0.51, 7), (0.99, 7)])
+def test_draw_tokens_takes_equal_tokens_in_order_of_their_ids(number: float, token: int) -> None:
+    scores = torch.full((1, 40), -20.0)
+    scores[0, [7, 3]] = 0.0
+    assert draw_tokens(scores, torch.tensor([number]), top_p=1.0, min_p=0.05).tolist() == [token]
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])  # from most tokens kept to a few
+def test_draw_tokens_draws_the_same_whether_few_or_all_are_sorted(
+    spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = (spread * torch.randn(500, 200, generator=generator)).half().float()  # halves of 200 have equal ones
+    numbers = torch.rand(500, generator=generator)
+    drawn = draw_tokens(scores, numbers, top_p=0.95, min_p=0.05)
+    monkeypatch.setattr(sampling, "FEW", 201)  # no token is few enough
+    assert torch.equal(draw_tokens(scores, numbers, top_p=0.95, min_p=0.05), drawn)
 
 
 def test_row_sampler_draws_a_row_from_its_own_seed_in_any_batch() -> None:
