@@ -98,6 +98,34 @@ class _SinkAttention(torch.autograd.Function):
         return grad_query, grad_key, grad_value, grad_sinks.to(sinks_Q.dtype), None
 
 
+def _attend_without_gradient(
+    query_BQTD: torch.Tensor,
+    key_BKTD: torch.Tensor,
+    value_BKTD: torch.Tensor,
+    sinks_Q: torch.Tensor,
+    window: int | None,
+) -> torch.Tensor:
+    """Do what `_SinkAttention` does through PyTorch's fused kernel, which keeps no scores: (B, T, Q, D).
+
+    In float32 it takes half the time; in bfloat16, where `_SinkAttention` is nearly all matrix products, twice.
+    """
+    length = query_BQTD.shape[2]
+    outputs = []
+    for start in range(0, length, BLOCK):
+        queries = range(start, min(start + BLOCK, length))
+        keys = range(0 if window is None else max(0, start - window + 1), queries.stop)
+        output = nn.functional.scaled_dot_product_attention(
+            query_BQTD[:, :, start : queries.stop],
+            _with_zero_row(key_BKTD, keys),
+            _with_zero_row(value_BKTD, keys),
+            attn_mask=_build_bias(sinks_Q, queries, keys, window, query_BQTD.dtype)[None],
+            scale=1.0,
+            enable_gqa=True,
+        )
+        outputs.append(output.transpose(1, 2))
+    return torch.cat(outputs, 1)
+
+
 def _with_zero_row(rows_BQTD: torch.Tensor, keys: range) -> torch.Tensor:
     return nn.functional.pad(rows_BQTD[:, :, keys.start : keys.stop], (0, 0, 0, 1))
 
@@ -128,6 +156,8 @@ def sink_attention_forward(
         from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
 
         return eager_attention_forward(module, query, key, value, attention_mask, scaling)
+    if query.dtype is value.dtype is torch.float32 and not torch.is_grad_enabled():
+        return _attend_without_gradient(query * scaling, key, value, module.sinks, sliding_window), None
     # Under autocast the rotary embedding leaves a float32 query beside a bfloat16 value.
     query, key = (query * scaling).to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]

@@ -65,6 +65,21 @@ def test_gradients_equal_transformers_for_any_window(
     check_same(model, build_ids(1, 2 * BLOCK + 37))
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("window", [1, 8, BLOCK, BLOCK + 20, 1000])
+def test_logits_without_gradient_equal_transformers(
+    make_tiny_model: Callable[..., Any], length: int, window: int
+) -> None:
+    model = make_tiny_model(sliding_window=window)
+    ids = build_ids(2, length)
+    with torch.no_grad():
+        theirs = model(input_ids=ids, use_cache=False).logits
+        use_cpu_kernels(model)
+        ours = model(input_ids=ids, use_cache=False).logits
+
+    assert measure_difference(ours, theirs) < 1e-5
+
+
 def test_gradients_equal_transformers_where_the_activation_is_clamped(make_tiny_model: Callable[..., Any]) -> None:
     model = make_tiny_model()
     activations: list[torch.Tensor] = []
