@@ -13,6 +13,7 @@ N tokens (B*T), C choices (experts per token), E experts, H hidden, I intermedia
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -280,8 +281,9 @@ def run_experts(
             continue
         expert = experts.lay_out(number)
         gate, up = torch.addmm(expert.gate_up_bias, rows_e, expert.gate_up).chunk(2, -1)
-        gate = gate.clamp(max=experts.limit)
-        up = up.clamp(-experts.limit, experts.limit)
+        # hardtanh is clamp with a gradient of one pass in place of five (and 0 where a number is the limit itself).
+        gate = nn.functional.hardtanh(gate, -math.inf, experts.limit)
+        up = nn.functional.hardtanh(up, -experts.limit, experts.limit)
         gated = (up + 1) * (gate * torch.sigmoid(gate * experts.alpha))
         outputs.append(torch.addmm(expert.down_bias, gated, expert.down))
     weighted = torch.cat(outputs) * weights
