@@ -4,7 +4,7 @@
 
 Each size is a preparation, two trainings and a test by `ghostpen` itself with configs/tiny.toml. Only the training
 texts are shortened, the control's like the author's: from each work the same share, from its beginning on, in whole
-sentences. Validation and test texts are always whole.
+sentences. Validation and test texts are always whole, and what was written is judged beside all texts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostpen.data.counting import load_token_counter
+from ghostpen.evaluation.style_report import build_style_report
+from ghostpen.evaluation.texts import Texts
+from ghostpen.evaluation.written import read_written
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ROOT / "src/ghostpen/assets/texts"
@@ -125,9 +128,23 @@ def _run(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "ghostpen", *arguments], cwd=ROOT, check=True)
 
 
-def render_row(author: Author, report: Mapping[str, dict]) -> str:
-    """Write one line of the table from one report.json; a dash stands where a measure refused."""
-    specificity, style, copying = report["specificity"], report["style"], report["copying"]
+def judge(author: Author, run: Path, data: Path) -> Mapping[str, object]:
+    """Measure a run's texts beside all of the author's texts in `data`: one judge for every size."""
+    texts = Texts.load(data, contrast=data)
+    return build_style_report(
+        read_written(run / "written.jsonl"),
+        author=author.full_name,
+        training=texts.training,
+        validation=texts.validation,
+        test=texts.test,
+        others_training=texts.others_training,
+        others_test=texts.others_test,
+    )
+
+
+def render_row(author: Author, report: Mapping[str, dict], style: Mapping[str, object]) -> str:
+    """Write one line of the table; a dash stands where a measure refused."""
+    specificity, copying = report["specificity"], report["copying"]
     bits = report["author_test"]["models"]
     cells = [
         author.full_name,
@@ -165,9 +182,11 @@ def main() -> None:
                 continue
             size = folder / author.name / ("all" if tokens is None else str(tokens))
             run_size(author, tokens, size, verbs)
-            report = size / "runs" / author.name / "report.json"
-            if report.exists():
-                print(tokens or available, render_row(author, json.loads(report.read_text())), flush=True)
+            run = size / "runs" / author.name
+            if (run / "report.json").exists():
+                report = json.loads((run / "report.json").read_text())
+                style = judge(author, run, folder / author.name / "all/data")
+                print(tokens or available, render_row(author, report, style), flush=True)
 
 
 if __name__ == "__main__":
