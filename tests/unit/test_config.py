@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ghostpen.config import (
 )
 from ghostpen.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 SMALLEST = """
 name = "austen"
 [data]
@@ -272,3 +274,11 @@ def test_decisive_settings_leave_out_what_only_says_when_a_test_fails() -> None:
 def test_storage_that_is_no_place_in_s3_is_refused(config_file: Path, uri: str) -> None:
     with pytest.raises(ConfigError, match=rf'^--set storage.uri: storage.uri is "{uri}": write s3://BUCKET/PREFIX$'):
         load_run_config(config_file, [f"storage.uri={uri}"])
+
+
+def test_page_shows_every_setting_as_the_config_has_it() -> None:
+    tool = runpy.run_path(str(ROOT / "tools/settings_table.py"))
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    assert tool["replace_table"](page) == page, "run .venv/bin/python tools/settings_table.py"
+    assert "| `lora.rank` | `None` | Rank of every adapter matrix; None is chosen by the amount of text. |" in page
+    assert "| `data.dir` | **must be set** |" in page
