@@ -177,8 +177,8 @@ def prove_verifier(verifier: Verifier, *, real: Sequence[Piece], others: Sequenc
     if proof.auc < MIN_AUC or proof.accepted - proof.false_accepts < MIN_ADVANTAGE:
         raise UnprovenError(
             f"in pieces of {verifier.words} words the verifier can't tell these authors apart: on real unseen text "
-            f"its AUC is {proof.auc:.3f} (it must be {MIN_AUC:.3f}), and it accepts {proof.accepted:.0%} of the author's "
-            f"and {proof.false_accepts:.0%} of others'"
+            f"its AUC is {proof.auc:.3f} (it must be {MIN_AUC:.3f}), and it accepts {proof.accepted:.0%} of the "
+            f"author's and {proof.false_accepts:.0%} of others'"
         )
     scored = [
         [(piece, float(score)) for piece, score in zip(pieces, scores, strict=True)]
