@@ -11,6 +11,7 @@ import os
 import threading
 import urllib.parse
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -245,6 +246,32 @@ class _StoppedError(Exception):
     """Another file has failed, or the deadline has passed: not an error to show."""
 
 
+class _Wanted:
+    """Count who waits for which key through which client: several transfers may, each with a hook on its requests."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[int, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, client: Any, keys: Collection[str]) -> None:
+        with self._lock:
+            self._counts.update((id(client), key) for key in keys)
+
+    def remove(self, client: Any, keys: Collection[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._counts[id(client), key] -= 1
+                if not self._counts[id(client), key]:
+                    del self._counts[id(client), key]
+
+    def holds(self, client: Any, key: str) -> bool:
+        with self._lock:
+            return (id(client), key) in self._counts
+
+
+_WANTED = _Wanted()
+
+
 class _Transfers:
     """Run jobs that use one transfer manager, until all are done or the first one fails."""
 
@@ -257,6 +284,7 @@ class _Transfers:
         self._stopped = threading.Event()
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
+        _WANTED.add(self._store.client, self._keys)
         pool = ThreadPoolExecutor(FILES_AT_ONCE)
         try:
             with self.manager:  # which cancels what is in flight where the block ends with an error
@@ -271,6 +299,7 @@ class _Transfers:
                             "stays: do the same again to go on from there"
                         )
                 finally:
+                    _WANTED.remove(self._store.client, self._keys)
                     self._stopped.set()
                     pool.shutdown(wait=False, cancel_futures=True)
         finally:
@@ -289,7 +318,8 @@ class _Transfers:
         if not self._stopped.is_set() or request.method == "DELETE":
             return
         path = urllib.parse.unquote(urllib.parse.urlsplit(request.url).path)  # the bucket is in it, or in the host
-        if path[1:].removeprefix(f"{self.bucket}/") in self._keys:  # others use the same client
+        key = path[1:].removeprefix(f"{self.bucket}/")
+        if key in self._keys and not _WANTED.holds(self._store.client, key):  # others use the same client
             raise _StoppedError
 
 

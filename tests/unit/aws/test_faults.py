@@ -16,7 +16,7 @@ from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
 from ghostpen.aws.bundle import BundleManifest, FileEntry, pull_bundle, push_bundle, read_bundle
 from ghostpen.aws.s3 import ObjectStore
-from ghostpen.aws.transfer import PART_BYTES
+from ghostpen.aws.transfer import PART_BYTES, hash_files, upload_files
 from ghostpen.errors import BundleExistsError, CloudError
 
 Spoil = Callable[[Callable[[Call], Fault | None]], FaultyS3]
@@ -254,6 +254,36 @@ def test_two_pushers_of_the_same_files_both_succeed(spoil: Spoil, open_store: Op
         outcomes = [push.result() for push in pushes]
 
     assert outcomes[0] == outcomes[1] == read_bundle(open_store(), "a")
+
+
+def test_upload_that_fails_does_not_stop_another_of_the_same_file_through_the_same_client(
+    spoil: Spoil, open_store: OpenStore, tmp_path: Path
+) -> None:
+    held, failed, let_go = threading.Event(), threading.Event(), threading.Event()
+
+    def choose(call: Call) -> Fault | None:
+        if call.method == "PUT" and call.key.endswith("refused.txt"):
+            assert held.wait(LIMIT_S)
+            failed.set()
+            return Fault.ACCESS_DENIED
+        if call.method == "PUT" and call.key.endswith("shared.txt") and not held.is_set():
+            held.set()
+            let_go.wait(LIMIT_S)
+        return None
+
+    spoil(choose)
+    files = hash_files(write_files(tmp_path, {"refused.txt": b"no", "shared.txt": b"yes"}))
+    keys = {f"ghost/pen/{name}": file for name, file in files.items()}
+    store = open_store()
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(upload_files, store, keys, progress=None, deadline_s=LIMIT_S)
+        assert failed.wait(LIMIT_S)
+        for _ in range(20):  # the first few may come before the other has seen its refusal
+            upload_files(store, {"ghost/pen/shared.txt": files["shared.txt"]}, progress=None, deadline_s=LIMIT_S)
+        assert not failing.done()  # it still waits for its own request of that file
+        let_go.set()
+        with pytest.raises(CloudError):
+            failing.result(LIMIT_S)
 
 
 def test_file_that_changes_while_it_is_pushed_leaves_no_bundle(
