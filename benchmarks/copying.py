@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import difflib
-import json
 import os
 import random
 import time
@@ -28,6 +27,7 @@ from typing import Any
 
 from materials import ROOT
 from peers import read_cpu
+from processes import append_line
 
 from ghostpen.data.ngrams import read_words
 from ghostpen.evaluation.spans import find_shared_spans
@@ -142,9 +142,7 @@ def main() -> None:
     line = measure(samples=options.samples, difflib_samples=options.difflib_samples)
     print(render_table(line))
     if not options.no_record:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from materials import ROOT
+from processes import append_line
 
 sys.path.insert(0, str(ROOT))
 
@@ -138,8 +138,7 @@ def main() -> None:
     line = summarise(measure())
     print(render_line(line))
     if not options.no_record:
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from materials import ROOT, VOCABULARY, build_default_materials
-from processes import install_peer, run_side, summarise_ratios
+from processes import append_line, install_peer, run_side, summarise_ratios
 
 BUILD = ROOT / "build/peers"
 RESULTS = Path(__file__).parent / "results/peers.jsonl"
@@ -170,9 +170,7 @@ def main() -> None:
     line = summarise(measure(steps=options.steps, repetitions=options.repetitions, sides=options.sides))
     print(render_table(line))
     if not options.no_record:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 
 from materials import BOOKS, ROOT, VOCABULARY, build_default_materials
 from peers import read_cpu
-from processes import RESULT, install_peer, read_status_bytes, run_side, summarise_ratios
+from processes import RESULT, append_line, install_peer, read_status_bytes, run_side, summarise_ratios
 
 BUILD = ROOT / "build/peers"
 RESULTS = Path(__file__).parent / "results/perplexity.jsonl"
@@ -181,8 +181,7 @@ def main() -> None:
     line = summarise(results)
     print(render_line(line))
     if not options.no_record:
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

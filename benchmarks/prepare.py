@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from materials import ROOT, fetch_tokenizer
-from processes import read_status_bytes, summarise_ratios
+from processes import append_line, read_status_bytes, summarise_ratios
 
 BUILD = ROOT / "build/prepare"
 RESULTS = Path(__file__).parent / "results/prepare.jsonl"
@@ -297,9 +297,7 @@ def main() -> None:
     line = summarise(results, size_bytes=sum(path.stat().st_size for path in texts.rglob("*.txt")))
     print(render_table(line))
     if not options.no_record:
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

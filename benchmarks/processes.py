@@ -86,3 +86,10 @@ def summarise_ratios(ratios: Sequence[float]) -> dict[str, float]:
     """Give the median and the range of ratios, one a repetition."""
     found = {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
     return {name: round(ratio, 2) for name, ratio in found.items()}
+
+
+def append_line(line: Mapping[str, Any], path: Path) -> None:
+    """Append what one run of a benchmark found to its results file."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")

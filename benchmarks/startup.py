@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ from typing import Any
 
 from materials import ROOT
 from peers import read_cpu
-from processes import install_peer, summarise_ratios
+from processes import append_line, install_peer, summarise_ratios
 
 BUILD = ROOT / "build/startup"
 RESULTS = Path(__file__).parent / "results/startup.jsonl"
@@ -105,8 +104,7 @@ def main() -> None:
     line = summarise(seconds)
     print(render_line(line))
     if not options.no_record:
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":

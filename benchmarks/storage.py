@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import json
 import os
 import random
 import resource
@@ -33,7 +32,7 @@ from typing import Any
 
 from materials import ROOT
 from peers import read_cpu
-from processes import install_peer, summarise_ratios
+from processes import append_line, install_peer, summarise_ratios
 
 BUILD = ROOT / "build/storage"
 RESULTS = Path(__file__).parent / "results/storage.jsonl"
@@ -248,8 +247,7 @@ def main() -> None:
     line = summarise(measure(BUILD, tuple(SHAPES), pairs=options.repetitions, rclone=rclone, s5cmd=s5cmd))
     print(render_line(line))
     if not options.no_record:
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(line, RESULTS)
 
 
 if __name__ == "__main__":
