@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostpen.data.counting import load_token_counter
-from ghostpen.evaluation.style_report import build_style_report
+from ghostpen.evaluation.measures import measure_style
 from ghostpen.evaluation.texts import Texts
 from ghostpen.evaluation.written import read_written
 
@@ -131,15 +131,8 @@ def _run(*arguments: str) -> None:
 def judge(author: Author, run: Path, data: Path) -> Mapping[str, object]:
     """Measure a run's texts beside all of the author's texts in `data`: one judge for every size."""
     texts = Texts.load(data, contrast=data)
-    return build_style_report(
-        read_written(run / "written.jsonl"),
-        author=author.full_name,
-        training=texts.training,
-        validation=texts.validation,
-        test=texts.test,
-        others_training=texts.others_training,
-        others_test=texts.others_test,
-    )
+    written = read_written(run / "written.jsonl")
+    return measure_style(written, texts=texts, author=author.full_name, scores={}) or {}
 
 
 def render_row(author: Author, report: Mapping[str, dict], style: Mapping[str, object]) -> str:
