@@ -1,6 +1,6 @@
 """Looking for copies: ghostpen beside Python's difflib and sets of n-grams, on 11 MB of text and 100,000 words.
 
-    .venv/bin/python benchmarks/copying.py    # a minute; prints a table and appends a line to results/copying.jsonl
+    .venv/bin/python benchmarks/copying.py    # two minutes; prints a table and appends to results/copying.jsonl
 
 What is looked for: of every 400-word sample the longest span that it shares with the text, and how much of it is in
 spans of 5, 8 and 13 words. The samples are Emma's first 250 pieces; the text is all other sample texts, and the same
@@ -19,6 +19,7 @@ import datetime
 import difflib
 import os
 import random
+import statistics
 import time
 import zipfile
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ from typing import Any
 
 from materials import ROOT
 from peers import read_cpu
-from processes import append_line
+from processes import append_line, summarise_ratios
+from rich.console import Console
+from rich.progress import track
 
 from ghostpen.data.ngrams import read_words
 from ghostpen.evaluation.spans import find_shared_spans
@@ -90,27 +93,31 @@ def measure_sets(samples: Sequence[Sequence[str]], sources: Sequence[Sequence[st
     return {"seconds": time.process_time() - start, "covered": covered}
 
 
-def measure(*, samples: int, difflib_samples: int) -> dict[str, Any]:
-    """Measure all sides on the same words, and make it a line of the results file.
+def measure(*, samples: int, difflib_samples: int, repetitions: int) -> dict[str, Any]:
+    """Measure all sides on the same words in turns, and make it a line of the results file.
 
     Raises:
         SystemExit: two sides do not agree.
     """
     texts, sources, size_bytes = load_words(samples=samples)
-    ours = measure_ours(texts, sources)
-    sets = measure_sets(texts, sources)
-    slow = measure_difflib(texts[:difflib_samples], sources)
-    if slow["longest"] != ours["longest"][:difflib_samples] or sets["covered"] != ours["covered"]:
-        raise SystemExit(f"error: the sides do not agree: {ours}, {sets}, {slow}")
-    seconds = {
-        "ours": ours["seconds"],
-        "difflib": slow["seconds"] * samples / difflib_samples,
-        "sets": sets["seconds"],
-    }
+    seconds: dict[str, list[float]] = {side: [] for side in ("ours", "difflib", "sets")}
+    for _ in track(range(repetitions), "looking for copies", console=Console(stderr=True)):
+        ours = measure_ours(texts, sources)
+        sets = measure_sets(texts, sources)
+        slow = measure_difflib(texts[:difflib_samples], sources)
+        if slow["longest"] != ours["longest"][:difflib_samples] or sets["covered"] != ours["covered"]:
+            raise SystemExit(f"error: the sides do not agree: {ours}, {sets}, {slow}")
+        seconds["ours"].append(ours["seconds"])
+        seconds["sets"].append(sets["seconds"])
+        seconds["difflib"].append(slow["seconds"] * samples / difflib_samples)
     return {
         "date": datetime.date.today().isoformat(),
-        "cpu_seconds": {side: round(value, 2) for side, value in seconds.items()},
-        "peer_over_ours": {side: round(seconds[side] / seconds["ours"], 1) for side in ("difflib", "sets")},
+        "cpu_seconds": {side: round(statistics.median(each), 2) for side, each in seconds.items()},
+        "speed_ours_over_peer": {
+            peer: summarise_ratios([its / own for own, its in zip(seconds["ours"], seconds[peer], strict=True)])
+            for peer in ("difflib", "sets")
+        },
+        "repetitions": repetitions,
         "text_bytes": size_bytes,
         "text_words": sum(map(len, sources)),
         "sample_words": sum(map(len, texts)),
@@ -126,7 +133,10 @@ def render_table(line: dict[str, Any]) -> str:
     """Render a line of the results file for a terminal."""
     rows = [f"{line['sample_words']:,} words against {line['text_bytes'] / 1e6:.1f} MB"]
     rows += [f"{side:8}{seconds:>9.1f} s" for side, seconds in line["cpu_seconds"].items()]
-    rows += [f"{side} takes {ratio} times as long as ours" for side, ratio in line["peer_over_ours"].items()]
+    rows += [
+        f"{side} takes {ratio['median']} times as long as ours ({ratio['lowest']} to {ratio['highest']})"
+        for side, ratio in line["speed_ours_over_peer"].items()
+    ]
     return "\n".join(rows)
 
 
@@ -135,11 +145,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--samples", type=int, default=250, help="of 400 words")
     parser.add_argument("--difflib-samples", type=int, default=3, help="of these, for difflib")
+    parser.add_argument("--repetitions", type=int, default=5, help="of every side")
     parser.add_argument("--no-record", action="store_true", help="print only; append nothing")
     options = parser.parse_args()
     if not 1 <= options.difflib_samples <= options.samples <= 396:
         parser.error("--samples: 1 to 396, which is all of Emma; --difflib-samples: of these")
-    line = measure(samples=options.samples, difflib_samples=options.difflib_samples)
+    line = measure(samples=options.samples, difflib_samples=options.difflib_samples, repetitions=options.repetitions)
     print(render_table(line))
     if not options.no_record:
         append_line(line, RESULTS)

@@ -274,7 +274,7 @@ def main() -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--megabytes", type=int, default=50, help="of text")
-    parser.add_argument("--repetitions", type=int, default=2, help="of every side")
+    parser.add_argument("--repetitions", type=int, default=5, help="of every side")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES, help="ours must be among them")
     parser.add_argument("--tokenizer", type=Path, help="a folder with gpt-oss's tokenizer.json; else downloaded")
     parser.add_argument("--no-record", action="store_true", help="print only; append nothing")

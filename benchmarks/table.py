@@ -48,12 +48,13 @@ def list_prepare(line: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]
     """List what benchmarks/prepare.py found."""
     for peer, found in line["ours_over_peer"].items():
         yield "prepare", "megabytes per second", peer, _range(found["megabytes_per_s"])
+        yield "", "peak memory", peer, _range(found["peak_mib"])
 
 
 def list_copying(line: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """List what benchmarks/copying.py found: seconds of CPU time for the same answers."""
-    for peer, ratio in line["peer_over_ours"].items():
-        yield "looking for copies", "speed", peer, f"{ratio:g}"
+    for peer, ratio in line["speed_ours_over_peer"].items():
+        yield "looking for copies", "speed", peer, _range(ratio)
 
 
 def list_storage(line: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -88,7 +89,7 @@ LISTS = (
     ("peers", "ours_over_peer", list_training),
     ("perplexity", "speed_ours_over_peer", list_perplexity),
     ("prepare", "ours_over_peer", list_prepare),
-    ("copying", "peer_over_ours", list_copying),
+    ("copying", "speed_ours_over_peer", list_copying),
     ("storage", "speed_ours_over_peer", list_storage),
     ("startup", "speed_ours_over_peer", list_startup),
     ("idle", "cases", list_idle),

@@ -53,7 +53,7 @@ class RunConfig(Root):
     name: str = Field(
         pattern=r"^[a-z0-9-]+$",
         json_schema_extra={"write": "use only a-z, 0-9 and hyphens"},
-        description="The run's folder under output.dir, and its run id: a-z, 0-9 and hyphens.",
+        description="The run's folder under output.dir: a-z, 0-9 and hyphens. Run ids that are made up begin so.",
     )
     data: DataConfig
     model: ModelConfig

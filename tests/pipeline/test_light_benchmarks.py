@@ -84,6 +84,16 @@ def test_starts_of_command_lines_are_compared_in_turns(find, tmp_path: Path) -> 
     assert [row.split()[0] for row in startup.render_line(line).splitlines()[1:]] == ["ours", "trl", "python"]
 
 
+def test_sides_of_the_copying_benchmark_give_the_same_answers(find) -> None:
+    copying = find("copying")
+    line = copying.measure(samples=3, difflib_samples=1, repetitions=1)  # it ends where two sides do not agree
+    seconds = line["cpu_seconds"]
+    assert line["longest"] >= 5  # three pieces of 400 words share at least that with the author's other novels
+    found = line["speed_ours_over_peer"]["sets"]["median"]
+    assert found == pytest.approx(seconds["sets"] / seconds["ours"], rel=0.05)
+    assert copying.render_table(line).splitlines()[0] == "1,200 words against 11.0 MB"
+
+
 def test_page_of_benchmarks_shows_the_newest_results(find) -> None:
     table = find("table")
     page = table.PAGE.read_text(encoding="utf-8")

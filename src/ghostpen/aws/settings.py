@@ -190,7 +190,8 @@ class LimitsConfig(Section):
     gpu_memory_gb: float | None = Field(
         default=None,
         gt=0,
-        description="Free GPU memory (GB) that the smoke test asks for. None is the estimate of `ghostpen inspect`.",
+        description="Free GPU memory (GB) that the smoke test asks for. None is the estimate of `ghostpen inspect`, "
+        "where --config and the training packages are there, and else nothing.",
     )
 
 

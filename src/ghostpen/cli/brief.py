@@ -23,7 +23,8 @@ def brief(
     words: Annotated[int, typer.Option(min=60, max=1000, help="Words in a passage, at most.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Decides which passages, and what is written.")] = 0,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="How the model is loaded: the [model] of a run's settings.")
+        Path | None,
+        typer.Option(metavar="FILE", help="How the model is loaded: the section model of a run's settings."),
     ] = None,
     overrides: SetOption = None,
 ) -> None:

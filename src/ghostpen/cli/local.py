@@ -134,7 +134,7 @@ def train(
     config: ConfigOption,
     overrides: SetOption = None,
     control: Annotated[
-        bool, typer.Option("--control", help="Train the control adapter: same steps, other authors' texts.")
+        bool, typer.Option("--control", help="Train the control adapter: the same plan, other authors' texts.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     processes: Annotated[

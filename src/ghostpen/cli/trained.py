@@ -192,7 +192,9 @@ def export(
     ] = None,
     *,
     to: Annotated[ExportTo, typer.Option(help="What to write.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; RUN/export/ if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to; RUN/export/ and the value of --to if left out.")
+    ] = None,
     author_name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name the author so in the card, which else names nobody.")
     ] = None,
