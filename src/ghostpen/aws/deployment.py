@@ -18,7 +18,7 @@ from ghostpen.aws.clients import Clients
 from ghostpen.aws.ending import STOPS, Ending
 from ghostpen.aws.facts import Request, read_facts
 from ghostpen.aws.outcome import DeployOutcome
-from ghostpen.aws.plan import DeployPlan, Step, plan_deploy
+from ghostpen.aws.plan import DeployPlan, Step, list_conflicts, plan_deploy
 from ghostpen.aws.preflight import compute_problems, find_rival
 from ghostpen.aws.s3 import ObjectStore, parse_location
 from ghostpen.aws.settings import DeployConfig
@@ -62,11 +62,12 @@ def prepare_deploy(config: DeployConfig, request: Request, *, tools: Tools) -> D
     facts = waiting.insist(lambda: read_facts(tools.clients, config, request, store=store))
     if (rival := find_rival(facts, config, request)) is not None:
         raise rival
-    if problems := compute_problems(facts, config, request):
+    plan = plan_deploy(facts, config, request, now=tools.clock())
+    if problems := [*compute_problems(facts, config, request), *list_conflicts(plan, facts, request)]:
         raise ConfigError("; ".join(problems))
     for note in facts.notes:
         tools.report(note)
-    return plan_deploy(facts, config, request, now=tools.clock())
+    return plan
 
 
 def execute_deploy(

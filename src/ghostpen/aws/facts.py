@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ghostpen.aws.bundle import read_bundle
+from ghostpen.aws.changes import list_changes
 from ghostpen.aws.clients import Clients
 from ghostpen.aws.errors import get_code, translated
 from ghostpen.aws.fleet import Fleet, GroupState
@@ -26,7 +27,7 @@ from ghostpen.aws.handover import (
     read_is_over,
     read_status,
 )
-from ghostpen.aws.results import CONTRAST_FILE, DATA, has_results, list_tests
+from ghostpen.aws.results import CONTRAST_FILE, DATA, has_begun, has_results, list_tests
 from ghostpen.aws.s3 import ObjectStore
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import CloudError
@@ -86,6 +87,8 @@ class Facts:
     has_training: bool  # results of this run's training, of the author and, where there is one, of the control
     has_both_trainings: bool
     has_run_config: bool
+    changes: tuple[str, ...]  # the settings that are wanted otherwise than they were deployed
+    has_begun: bool  # with changes: something is there that the deployed settings have made
     tests: tuple[str, ...]
     group: GroupState
     holders: tuple[Holder, ...]
@@ -109,6 +112,8 @@ def read_facts(clients: Clients, config: DeployConfig, request: Request, *, stor
     data = read_bundle(store, DATA) if request.mode != "smoke" else None
     has_contrast = data is not None and any(entry.path == CONTRAST_FILE for entry in data.files)
     wants_control = request.control and has_contrast
+    deployed, wanted = store.read_object(locate(request.run_id, CONFIG_NAME)), request.run_config
+    changes = () if deployed is None or wanted is None else list_changes(deployed, wanted)
     return Facts(
         account_id=identity["Account"],
         caller=identity["Arn"],
@@ -118,7 +123,9 @@ def read_facts(clients: Clients, config: DeployConfig, request: Request, *, stor
         has_contrast=has_contrast,
         has_training=request.mode != "smoke" and has_results(store, request.run_id, control=wants_control),
         has_both_trainings=request.mode == "test" and has_results(store, request.run_id, control=True),
-        has_run_config=store.read_object(locate(request.run_id, CONFIG_NAME)) is not None,
+        has_run_config=deployed is not None,
+        changes=changes,
+        has_begun=bool(changes) and has_begun(store, request.run_id),
         tests=list_tests(store, request.run_id),
         group=group,
         holders=tuple(

@@ -96,6 +96,23 @@ def _plan_under_way(facts: Facts, known: Handover, *, busy: bool) -> tuple[Step,
     return (Step.WAIT_INSTANCE, Step.WAIT_ONLINE, Step.SMOKE, *RUN) if up else None
 
 
+def list_conflicts(plan: DeployPlan, facts: Facts, request: Request) -> list[str]:
+    """List what is asked for, and what the run that stands there can't be given any more; each says what to do."""
+    problems = []
+    if facts.changes and (facts.has_begun or plan.goes_on):
+        problems.append(
+            f"run {request.run_id} has other settings ({'; '.join(facts.changes)}): take another --run-id for these, "
+            "or leave --config out to go on with its own"
+        )
+    asked_s, known_s = request.max_runtime_s, plan.handover.container_s
+    if plan.goes_on and facts.group.desired > 0 and asked_s not in (None, known_s):
+        problems.append(
+            f"run {request.run_id} is under way and has {known_s} s, so --max-runtime {asked_s} comes too late: "
+            f"leave it out, or end the run first (ghostpen down --run-id {request.run_id})"
+        )
+    return problems
+
+
 def render_plan(plan: DeployPlan, config: DeployConfig, request: Request) -> list[str]:
     """Say each step in a line, with its deadline: what --dry-run prints."""
     waits, group, guards = config.timeouts, config.group.name, plan.guards

@@ -52,6 +52,15 @@ def has_results(store: ObjectStore, run_id: str, *, control: bool) -> bool:
     return all(read_bundle(store, name_results(run_id, role)) is not None for role in _list_roles(control))
 
 
+def has_begun(store: ObjectStore, run_id: str) -> bool:
+    """Say whether anything is there that a run's settings have made: results, or a checkpoint to go on from.
+
+    Raises:
+        CloudError: S3 refuses, or does not answer.
+    """
+    return any(list_bundles(store, f"runs/{run_id}/{place}") for place in ("results", *ROLES))
+
+
 def verify_results(
     store: ObjectStore, run_id: str, *, mode: Mode, control: bool, tests_before: tuple[str, ...]
 ) -> Results:

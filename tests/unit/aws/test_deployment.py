@@ -131,6 +131,58 @@ def test_finished_training_is_not_trained_again_and_starts_nothing() -> None:
     assert {request.name for request in account.simulator.requests[requests:]} & CHANGES == set()
 
 
+RUN = b'name = "emma"\n[model]\nname = "embedded:tiny"\n[train]\nmax_steps = 100\n'
+
+
+def make_other(old: bytes, new: bytes) -> bytes:
+    assert old in RUN
+    return RUN.replace(old, new)
+
+
+def check_refused(account: Account, said: str, **changes: Any) -> None:
+    requests, deployed = len(account.simulator.requests), account.read("runs/emma/instance/run.toml")
+    with pytest.raises(ConfigError) as caught:
+        account.deploy(**changes)
+    assert said in caught.value.message
+    assert {request.name for request in account.simulator.requests[requests:]} & CHANGES == set()
+    assert account.read("runs/emma/instance/run.toml") == deployed
+
+
+def test_finished_training_is_not_shown_for_one_with_other_settings() -> None:
+    account = Account()
+    account.deploy(run_config=RUN)
+
+    said = "run emma has other settings (train.max_steps was 100, now 9999): take another --run-id"
+    for mode in ("train", "test"):
+        check_refused(account, said, mode=mode, run_config=make_other(b"100", b"9999"))
+    for content in (None, RUN + b'[tracking]\ntracker = "none"\n'):  # what decides no result may change
+        assert account.deploy(run_config=content).word == "completed"
+
+
+def test_run_that_is_under_way_takes_neither_other_settings_nor_another_time() -> None:
+    account = Account()
+    account.deploy(run_config=RUN, follow_for_s=60.0)
+
+    check_refused(account, "run emma has other settings", run_config=make_other(b"tiny", b"small"))
+    said = "run emma is under way and has 7200 s, so --max-runtime 60 comes too late: leave it out"
+    check_refused(account, said, run_config=RUN, max_runtime_s=60)
+    assert account.deploy(run_config=RUN, max_runtime_s=7200).word == "completed"
+    assert account.deploy(run_config=RUN, max_runtime_s=60).word == "completed"  # it is over, and is only looked at
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_run_that_failed_takes_other_settings_until_it_has_a_checkpoint(has_checkpoint: bool) -> None:
+    account = Account(change(exit_code=2, results=Results.MISSING))
+    account.deploy(run_config=RUN)
+    other = make_other(b"100", b"9999")
+    if has_checkpoint:
+        account.put("runs/emma/author/checkpoint-10/manifest.json", b"{}")
+        check_refused(account, "run emma has other settings", run_config=other)
+        return
+    account.deploy(run_config=other)
+    assert account.read("runs/emma/instance/run.toml") == other
+
+
 def test_test_needs_a_training_and_leaves_a_new_report() -> None:
     account = Account()
     with pytest.raises(ConfigError, match=r"results does not hold the author's adapter and its control"):

@@ -29,8 +29,8 @@ OWN = (Holder("emma", NOON + timedelta(hours=2), over=False),)
 def make_facts(**changes: Any) -> Facts:
     facts = Facts(
         account_id="123456789012", caller="arn", max_session_s=None, digest=DIGEST, has_data=True, has_contrast=True,
-        has_training=False, has_both_trainings=False, has_run_config=False, tests=(), group=EMPTY, holders=(),
-        handover=None, status=None, types={},
+        has_training=False, has_both_trainings=False, has_run_config=False, changes=(), has_begun=False, tests=(),
+        group=EMPTY, holders=(), handover=None, status=None, types={},
     )  # fmt: skip
     return replace(facts, **changes)
 
