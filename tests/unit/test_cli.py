@@ -117,6 +117,25 @@ def test_write_with_two_runs_is_refused() -> None:
     assert result.stderr == "error: name the run once: with --config FILE or with --run DIR\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "deploy --mode train --follow-for", "ask --deadline-s", "export peft --deadline-s", "write x --temperature",
+        "write x --top-p", "write x --min-p", "brief texts --share", "inspect embedded:tiny --gpu-memory",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
+def test_number_that_is_not_finite_is_refused_before_anything_is_done(arguments: str, value: str) -> None:
+    result = CliRunner().invoke(app, [*arguments.split(), value])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments.split()[-1]}'" in result.stderr
+
+
+def test_longest_time_of_a_deployment_has_a_date() -> None:
+    result = CliRunner().invoke(app, ["deploy", "--mode", "train", "--max-runtime", "999999999999"])
+    assert (result.exit_code, "Invalid value for '--max-runtime'" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("arguments", [["write", "It was"], ["test"]])
 def test_verb_without_a_run_and_with_none_trained_says_so(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -182,6 +182,7 @@ class LimitsConfig(Section):
 
     max_runtime_s: int = Field(
         ge=60,
+        le=31_536_000,  # a year: there is a date so far away
         description="Seconds that the container may run; then it is told to save and upload, and the GPU goes.",
         json_schema_extra={
             "find": "Price per hour times this is what a run may cost; `ghostpen status` shows a run's age.",

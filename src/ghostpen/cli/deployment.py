@@ -38,6 +38,8 @@ GroupOption = Annotated[
 ]
 RegionOption = Annotated[str | None, typer.Option("--region", metavar="REGION", help="Where the group is.")]
 
+A_YEAR_S = 31_536_000  # longer than any run, and there is a date so far away: for inf there is none
+
 
 class DeployMode(enum.Enum):
     """What the container does."""
@@ -61,11 +63,15 @@ def deploy(
     ] = None,
     max_runtime_s: Annotated[
         int | None,
-        typer.Option("--max-runtime", min=60, metavar="SECONDS", help="In place of limits.max_runtime_s."),
+        typer.Option(
+            "--max-runtime", min=60, max=A_YEAR_S, metavar="SECONDS", help="In place of limits.max_runtime_s."
+        ),
     ] = None,
     follow_for_s: Annotated[
         float | None,
-        typer.Option("--follow-for", min=0, metavar="SECONDS", help="Then leave; the run goes on by itself."),
+        typer.Option(
+            "--follow-for", min=0, max=A_YEAR_S, metavar="SECONDS", help="Then leave; the run goes on by itself."
+        ),
     ] = None,
     control: Annotated[bool, typer.Option(help="Train the control, too, which a test needs.")] = True,
     dry_run: Annotated[

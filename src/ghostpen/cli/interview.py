@@ -17,7 +17,10 @@ def ask(
         typer.Option(metavar="FILE", help="The deployment's settings; configs/deploy.toml if left out."),
     ] = None,
     deadline_s: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="When to give up on an answer of the aws or gh program.")
+        float,
+        typer.Option(
+            min=1, max=86_400, metavar="SECONDS", help="When to give up on an answer of the aws or gh program."
+        ),
     ] = 30,
     markdown: Annotated[
         Path | None,

@@ -251,7 +251,13 @@ def inspect(
     overrides: SetOption = None,
     gpu_memory_gb: Annotated[
         float | None,
-        typer.Option("--gpu-memory", min=0.001, metavar="GB", help="Of the GPU to train on; else of the one here."),
+        typer.Option(
+            "--gpu-memory",
+            min=0.001,
+            max=1e6,
+            metavar="GB",
+            help="Of the GPU to train on; else of the one here.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:

@@ -66,7 +66,8 @@ def write(
         typer.Option(help="How to draw: steady is even, balanced lively, free as learned; likeliest draws nothing."),
     ] = Preset.balanced,
     temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="In place of the preset's; 0 always takes the likeliest word.")
+        float | None,
+        typer.Option(min=0.0, max=100.0, help="In place of the preset's; 0 always takes the likeliest word."),
     ] = None,
     top_p: Annotated[
         float | None,
@@ -210,7 +211,8 @@ def export(
         str, typer.Option(metavar="TYPE", help="The converter's --outtype, such as bf16 or q8_0.")
     ] = "auto",
     deadline_s: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="When to give up on the converter, and on ollama.")
+        float,
+        typer.Option(min=1, max=604_800, metavar="SECONDS", help="When to give up on the converter, and on ollama."),
     ] = 7200,
     create: Annotated[
         str | None, typer.Option(metavar="NAME", help="With ollama: create the model there under this name.")

@@ -134,6 +134,7 @@ def test_wrong_value_of_the_environment_names_the_variable(file: Path) -> None:
         ("secrets.names=WANDB_API_KEY", 'secrets.names must be a list of names, such as ["WANDB_API_KEY"], but is'),
         ('secrets.names=["wandb key"]', 'secrets.names is "wandb key": use A-Z, 0-9 and _'),
         ("limits.max_runtime_s=0", "limits.max_runtime_s should be greater than or equal to 60, but is 0"),
+        ("limits.max_runtime_s=999999999999", "limits.max_runtime_s should be less than or equal to 31536000"),
         ("timeouts.smoke_s=200000", "timeouts.smoke_s should be less than or equal to 172800"),  # SSM would take 3600
         ("group.nam=gpu", "group.nam is not a setting; did you mean group.name?"),
     ],
