@@ -65,6 +65,7 @@ class Ending:
         self._clock = clock
         self._sleep = sleep
         self._report = report
+        self._put_back_at: datetime | None = None  # where the group is up, and another run's switch guards it
         self.marks = Marks()
 
     def finish(self, *, sleep: Callable[[float], None]) -> None:
@@ -94,7 +95,7 @@ class Ending:
             except ShutdownNotConfirmedError as error:
                 shout = error
         touched = (self.marks.claimed or self.marks.holds) and not self.marks.keeps
-        if touched and not self._may_tidy(self._fleet):
+        if touched and not self._may_tidy(self._fleet, self._store):
             self.marks.notes.append(
                 f"the scheduled action ghostpen-{self._run_id} is left on group {self._fleet.group}, for another "
                 "deployment of the same run may rely on it"
@@ -109,7 +110,7 @@ class Ending:
             if shout is None:
                 self._tidy(
                     waiting,
-                    lambda: self._fleet.disarm(self._run_id),
+                    lambda: self._disarm(self._fleet),
                     f"the scheduled action ghostpen-{self._run_id} is still on group {self._fleet.group} and does no "
                     "harm; until it fires, `ghostpen down` frees the group",
                 )
@@ -128,7 +129,7 @@ class Ending:
         if not (self.marks.claimed or self.marks.holds) or self.marks.keeps:
             return "nothing was started"
         trouble = self._insist(lambda: self._hurried_fleet.set_desired(0), end) if self.marks.holds else None
-        if not self._may_tidy(self._hurried_fleet):
+        if not self._may_tidy(self._hurried_fleet, self._hurried_store):
             return "no instance was started by this deployment, and another one of the same run is left alone"
         self._insist(lambda: self._hurried_secrets.delete(self._secret_names), end, tries=2)
         if trouble is not None:
@@ -137,7 +138,7 @@ class Ending:
                 f"AND COSTING MONEY. By hand: {render_by_hand(self._fleet)}"
             ) from trouble
         if not self.marks.holds:
-            self._insist(lambda: self._hurried_fleet.disarm(self._run_id), end, tries=1)
+            self._insist(lambda: self._disarm(self._hurried_fleet), end, tries=2)
         self._insist(lambda: write_over(self._hurried_store, self._run_id, handover), end, tries=1)
         if not self.marks.holds:
             return "no instance was started"
@@ -146,18 +147,31 @@ class Ending:
             f"{self._fleet.group} --region {self._fleet.region}` sees it out and frees the group"
         )
 
-    def _may_tidy(self, fleet: Fleet) -> bool:
+    def _may_tidy(self, fleet: Fleet, store: ObjectStore) -> bool:
         """Say whether switch and secrets are this deployment's, and not one's of the same run beside it that is up.
 
-        Left where they are they end by themselves; taken from a group that is up they would leave it unguarded.
+        Left where they are they end by themselves, and with them the run that has the group by then. Taken from a
+        group that is up they would leave it unguarded, so another run's switch has to be on it, and whoever handed
+        over for this run last must be this deployment: any other one of the run sees that, and goes on no more.
         """
         if self.marks.sole or self.marks.holds:
             return True
         try:
-            group = fleet.read_group()
+            if not _is_up(fleet):
+                return True
+            armed = fleet.read_armed()
+            found = read_handover(store, self._run_id)
         except (Exception, *STOPS):
             return False
-        return group.desired == 0 and not group.instances
+        self._put_back_at = next((holder.at for holder in armed if holder.run_id == self._run_id), None)
+        is_guarded = any(holder.run_id != self._run_id for holder in armed)
+        return is_guarded and found is not None and found.handover_id == self.marks.handover_id
+
+    def _disarm(self, fleet: Fleet) -> None:
+        """Take the switch off; back it goes if the other one has been taken off meanwhile, and the group is up."""
+        fleet.disarm(self._run_id)
+        if self._put_back_at is not None and not fleet.read_armed() and _is_up(fleet):
+            fleet.arm(self._run_id, self._put_back_at)
 
     def _find_successor(self) -> str:
         """Name the run that has the group by now, if that is certain; its own switch guards it.
@@ -200,3 +214,8 @@ class Ending:
             self.marks.notes.append(f"{note}{error}")
         except CloudError as error:
             self.marks.notes.append(f"{note} ({error.message})")
+
+
+def _is_up(fleet: Fleet) -> bool:
+    group = fleet.read_group()
+    return group.desired > 0 or bool(group.instances)

@@ -58,6 +58,42 @@ def test_run_of_others_goes_on_when_a_machine_wakes_up_whose_own_run_is_over() -
     scene.check_last()
 
 
+def contend(scene: Scene, *, after_s: float = 1.0) -> str:
+    """Let two runs begin so that the second one has its action put when the first one is up; name the loser."""
+    runs = [Deploy(run_id=run_id, follow_for_s=100.0) for run_id in ("emma", "persuasion")]
+    ends = scene.act_together(*runs, after_s=after_s)
+    (loser,) = [end.act.run_id for end in ends if end.word == "active-run"]
+    assert loser is not None
+    return loser
+
+
+def test_refused_run_leaves_no_action_on_the_group_of_the_run_that_has_it() -> None:
+    for tenths in range(0, 60, 5):  # from beside each other to one after the other
+        scene = Scene(poll_s=10)
+        loser = contend(scene, after_s=tenths / 10)
+        actions = list(scene.simulator.group.schedule.actions)
+        scene.act(Down(run_id=loser))
+
+        assert len(actions) == 1 and loser not in actions[0], tenths
+        assert (scene.simulator.group.desired, list(scene.simulator.group.schedule.actions)) == (1, actions)
+        scene.check_last()
+
+
+def test_refused_run_puts_its_action_back_where_no_other_one_guards_the_group() -> None:
+    first = Scene(poll_s=10)
+    loser = contend(first)
+    (taken_off_at,) = [
+        request.at for request in first.simulator.requests if request.name == "autoscaling:DeleteScheduledAction"
+    ]
+    scene = Scene(poll_s=10)  # the same once more, and somebody takes the other action off at that moment
+    actions = scene.simulator.group.schedule
+    scene.clock.call_later(taken_off_at - scene.clock.now() - 0.01, lambda: actions.take_off("ghostpen-emma"))
+    contend(scene)
+
+    assert (scene.simulator.group.desired, f"ghostpen-{loser}" in actions.actions) == (1, True)
+    scene.check_last()
+
+
 def test_later_deployment_of_the_same_run_goes_on_when_the_earlier_one_s_machine_wakes_up() -> None:
     scene = Scene()
     asleep_while_following = CallFault("*", Away(3600.0), nth=90)

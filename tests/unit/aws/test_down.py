@@ -1,5 +1,7 @@
 """`ghostpen down`: ends what is on a group with nothing but its name, and only what it may."""
 
+from datetime import timedelta
+
 import pytest
 from tests.deploying import Account
 from tests.stand_ins.aws.faults import CallFault, JobLost
@@ -73,6 +75,49 @@ def test_down_for_a_run_that_was_refused_leaves_the_other_one_alone() -> None:
     assert (outcome.emptied_at, outcome.run_ids) == (None, ())
     assert account.said[-1] == "run persuasion does not hold group gpu-runs (emma does); left alone"
     assert account.simulator.group.desired == 1
+
+
+def put_action(account: Account, run_id: str) -> None:
+    """Put what a deployment leaves whose machine is lost in its claim."""
+    fleet = Fleet(account.make_tools().clients.autoscaling, "gpu-runs")
+    fleet.arm(run_id, account.clock.now_utc() + timedelta(seconds=9000))
+
+
+def test_down_for_a_run_that_is_not_alone_on_the_group_takes_off_its_action_only() -> None:
+    account = Account()
+    account.deploy(follow_for_s=60.0)
+    put_action(account, "persuasion")
+    outcome = down(account, run_id="persuasion", knows=True)
+
+    assert (outcome.emptied_at, outcome.run_ids) == (None, ("persuasion",))
+    assert account.said[-1].startswith("group gpu-runs is held by emma, too, and was left alone: only the scheduled")
+    assert account.simulator.group.desired == 1
+    assert list(account.simulator.group.schedule.actions) == ["ghostpen-emma"]
+
+
+def test_down_beside_a_run_that_withdraws_meanwhile_ends_the_group() -> None:
+    account = Account()
+    account.deploy(follow_for_s=60.0)
+    put_action(account, "persuasion")
+
+    class Withdrawing(Fleet):
+        """The other run's deployment takes its action off at the same moment."""
+
+        def disarm(self, run_id: str) -> None:
+            super().disarm(run_id)
+            super().disarm("persuasion")
+
+    clients, waiting = account.make_tools().clients, Waiting(10, account.clock.now_utc, account.clock.sleep)
+    fleet = Withdrawing(clients.autoscaling, "gpu-runs")
+    requests = len(account.simulator.requests)
+    outcome = take_down(fleet, waiting, waits=TimeoutsConfig(), report=account.said.append, run_id="emma")
+
+    assert (outcome.emptied_at is not None, outcome.run_ids) == (True, ("emma",))
+    assert account.simulator.group.desired == 0
+    assert account.simulator.group.schedule.actions == {}
+    # Guarded again before it went down.
+    calls = [request.operation for request in account.simulator.requests[requests:]]
+    assert calls.index("PutScheduledUpdateGroupAction") < calls.index("SetDesiredCapacity")
 
 
 def test_down_for_the_run_that_holds_the_group_ends_it() -> None:
