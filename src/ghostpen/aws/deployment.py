@@ -184,6 +184,7 @@ class Deployment:
             instance_id=course.instance_id,
             instance_type=(member.type if member else "") or (machine.type if machine else ""),
             zone=(member.zone if member else "") or (machine.zone if machine else ""),
+            raised=marks.holds,
             spot=machine is not None and machine.spot,
             phases=tuple(self._phases),
             billed_s=billed_s,

@@ -27,6 +27,7 @@ class DeployOutcome:
     instance_id: str = ""
     instance_type: str = ""
     zone: str = ""
+    raised: bool = False  # desired 1 may have been sent
     spot: bool = False
     phases: tuple[tuple[str, float], ...] = ()  # seconds in each
     billed_s: float | None = None  # from the launch until the group was seen empty
@@ -115,7 +116,7 @@ def _describe_group(outcome: DeployOutcome) -> str:
             f"{outcome.group}: the run goes on by itself on {outcome.instance_id} and gives it back at its end{end}; "
             f"follow it with `ghostpen logs --follow` and `ghostpen status`, end it with {down}"
         )
-    if not outcome.instance_id and outcome.word != "shutdown-not-confirmed":
+    if not (outcome.instance_id or outcome.raised) and outcome.word != "shutdown-not-confirmed":
         return f"{outcome.group}: no instance was started, desired capacity was not raised"
     if outcome.word == "cancelled":
         return f"{outcome.group}: desired capacity was set to 0; NOT WAITED FOR: {down} sees the instance out"

@@ -36,6 +36,7 @@ from tests.stand_ins.aws.rights import DEPLOY_ACTIONS, UNCHECKED, name_action
 from tests.stand_ins.aws.world import GroupSpec, World
 
 from ghostpen.aws.deployment import execute_deploy, prepare_deploy
+from ghostpen.aws.outcome import render_rows
 from ghostpen.aws.stopping import Stopping
 from ghostpen.errors import ActiveRunError, ConfigError
 
@@ -434,6 +435,16 @@ def test_signal_at_any_moment_lets_go_within_seconds(after_s: int) -> None:
     assert not [left for left in account.simulator.list_leftovers() if left.startswith("parameter")]
     account.pass_time(180)
     assert [left for left in account.simulator.list_leftovers() if left != "action ghostpen-emma"] == []
+
+
+def test_ctrl_c_while_waiting_for_capacity_does_not_say_that_nothing_was_started() -> None:
+    account = Account()
+    outcome, _ = deploy_and_signal(account, (20, signal.SIGINT))
+
+    assert (outcome.word, outcome.instance_id, account.count(SET, DesiredCapacity=1)) == ("cancelled", "", 1)
+    assert dict(render_rows(outcome))["group"].startswith(
+        "gpu-runs: desired capacity was set to 0; NOT WAITED FOR: `ghostpen down --group gpu-runs"
+    )
 
 
 def test_ctrl_c_has_its_own_code_and_says_how_to_see_the_instance_out() -> None:

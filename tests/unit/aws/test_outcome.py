@@ -73,6 +73,10 @@ def test_outcome_has_a_word_and_a_code(error: Any, word: str, code: int) -> None
             {"error": Terminated("x")},
             "desired capacity was set to 0; NOT WAITED FOR: `ghostpen down --group gpu --region eu-central-1`",
         ),
+        (
+            {"error": Terminated("x"), "instance_id": "", "raised": True},
+            "desired capacity was set to 0; NOT WAITED FOR: `ghostpen down --group gpu --region eu-central-1`",
+        ),
         ({"error": ShutdownNotConfirmedError("x")}, "NOT SEEN AT 0, a GPU may be running"),
         ({"error": ShutdownNotConfirmedError("x"), "instance_id": ""}, "NOT SEEN AT 0, a GPU may be running"),
         ({"error": CloudError("x"), "instance_id": ""}, "no instance was started, desired capacity was not raised"),
