@@ -110,7 +110,7 @@ class Deployment:
         self._ending.marks.claimed = plan.armed_at is not None
         self._ending.marks.sole = Step.CLAIM not in plan.steps
         self._ending.marks.holds = plan.takes_over
-        self._ending.marks.handover_id = plan.handover.handover_id if plan.goes_on else ""
+        self._ending.marks.handover_id = plan.known_id
         self._steps = Steps(
             tools.clients, self._store, Waiting(config.timeouts.poll_s, tools.clock, tools.sleep), config=config,
             request=request, plan=plan, marks=self._ending.marks, report=tools.report, show_log=tools.show_log,

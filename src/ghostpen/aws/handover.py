@@ -130,7 +130,11 @@ def read_is_over(store: ObjectStore, run_id: str) -> bool:
     Raises:
         CloudError: it can't be read.
     """
-    handover, status = read_handover(store, run_id), read_status(store, run_id)
+    return is_over(read_handover(store, run_id), read_status(store, run_id))
+
+
+def is_over(handover: Handover | None, status: InstanceStatus | None) -> bool:
+    """Say whether what was handed over last has come to its end: by the deployment's word, or by the instance's."""
     if handover is None:
         return False
     ended = status is not None and status.has_ended and status.handover_id == handover.handover_id

@@ -44,6 +44,7 @@ class DeployPlan:
     guards: Guards
     armed_at: datetime | None  # the run's own scheduled action, where it is on the group already
     takes_over: bool  # the group is this run's already: whatever happens, it has to go down
+    known_id: str = ""  # of what was handed over for the run last; another one by then is another deployment's
 
     @property
     def goes_on(self) -> bool:
@@ -56,11 +57,12 @@ def plan_deploy(facts: Facts, config: DeployConfig, request: Request, *, now: da
     own = find_own(facts, request)
     busy = facts.group.desired > 0 or bool(facts.group.instances)
     known = facts.handover
+    known_id = known.handover_id if known else ""
     if own is not None and known is not None and known.mode == request.mode:
         steps = _plan_under_way(facts, known, busy=busy)
         if steps is not None:
             guards = compute_guards(config, max_runtime_s=known.container_s)
-            return DeployPlan(steps, known, guards, own.at, takes_over=True)
+            return DeployPlan(steps, known, guards, own.at, takes_over=True, known_id=known_id)
     guards = compute_guards(config, max_runtime_s=request.max_runtime_s)
     handover = Handover(
         handover_id=make_handover_id(now),
@@ -72,9 +74,10 @@ def plan_deploy(facts: Facts, config: DeployConfig, request: Request, *, now: da
     )
     armed_at = own.at if own else None
     if request.mode == "train" and facts.has_training and not busy:
-        return DeployPlan((Step.VERIFY,), handover, guards, armed_at, takes_over=own is not None)
+        return DeployPlan((Step.VERIFY,), handover, guards, armed_at, takes_over=own is not None, known_id=known_id)
     steps = BRING_UP + (() if request.mode == "smoke" else RUN)
-    return DeployPlan((Step.SETTLE, *steps) if busy else steps, handover, guards, armed_at, takes_over=busy)
+    steps = (Step.SETTLE, *steps) if busy else steps
+    return DeployPlan(steps, handover, guards, armed_at, takes_over=busy, known_id=known_id)
 
 
 def _plan_under_way(facts: Facts, known: Handover, *, busy: bool) -> tuple[Step, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ghostpen.aws.facts import Facts, Holder, Request
 from ghostpen.aws.fleet import IDLE_TAG, MAX_INSTANCE_TAG, GroupState
+from ghostpen.aws.handover import is_over
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import ActiveRunError
 
@@ -34,7 +35,9 @@ def find_rival(facts: Facts, config: DeployConfig, request: Request) -> ActiveRu
             f"group {group.name} is at desired {group.desired} ({listed}), and no run's scheduled action is on it: "
             f"somebody started it by hand, or a run is just ending; wait, or end it: `{down}`"
         )
-    if busy and facts.handover is not None and facts.handover.mode != request.mode:
+    # Not up yet, it may be just going up: whoever lets go then would end it.
+    begun = busy or (own is not None and not is_over(facts.handover, facts.status))
+    if begun and facts.handover is not None and facts.handover.mode != request.mode:
         return ActiveRunError(
             f"run {request.run_id} is active on group {group.name} in mode {facts.handover.mode}, not "
             f"{request.mode}; wait for it (ghostpen status), or end it: `{down}`"

@@ -94,6 +94,20 @@ def test_refused_run_puts_its_action_back_where_no_other_one_guards_the_group() 
     scene.check_last()
 
 
+@pytest.mark.parametrize(("after_s", "word"), [(0.5, "completed"), (2.0, "active-run"), (5.0, "active-run")])
+def test_look_at_a_finished_training_does_not_end_a_test_of_it_that_is_just_going_up(
+    after_s: float, word: str
+) -> None:
+    scene = Scene(poll_s=10)
+    # Its training is finished, and its scheduled action is still on the group.
+    scene.act(Deploy(endings=(CallFault(SET, Signalled(signal.SIGINT, applied=True), nth=2),)))
+    scene.account.pass_time(300)
+    ends = scene.act_together(Deploy(mode="test"), Deploy(mode="train"), after_s=after_s)
+
+    assert read_words(ends) == {"emma, test": "completed", "emma, train": word}
+    scene.check_last()
+
+
 def test_later_deployment_of_the_same_run_goes_on_when_the_earlier_one_s_machine_wakes_up() -> None:
     scene = Scene()
     asleep_while_following = CallFault("*", Away(3600.0), nth=90)
