@@ -142,8 +142,9 @@ class StorageConfig(Section):
         find="{} lists your buckets; `ghostpen data push` puts the data below it.",
         look_up="aws s3api list-buckets --query 'Buckets[].Name'",
         proposal="s3://{}",
-        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=/-]*)?$",
-        write="write s3://BUCKET/PREFIX",
+        # Two slashes, or a part of dots alone, mean one place here and another one to the instance's tools.
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\.*[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*/?$",
+        write="write s3://BUCKET/PREFIX, with single slashes",
     )
 
 

@@ -55,6 +55,11 @@ def test_smallest_file_loads(file: Path) -> None:
     assert (config.secrets.names, config.limits.gpu_memory_gb, config.timeouts.capacity_s) == ((), None, 900)
 
 
+@pytest.mark.parametrize("uri", ["s3://texts", "s3://texts/", "s3://texts/a/b", "s3://texts/.a/v1.0_x=y-z/"])
+def test_place_in_s3_is_a_bucket_or_a_prefix_in_it(file: Path, uri: str) -> None:
+    assert load_deploy_config(file, [f"storage.uri={uri}"], environ={}).storage.uri == uri
+
+
 def test_registry_of_china_has_its_own_domain(file: Path) -> None:
     config = load_deploy_config(file, ["aws.region=cn-north-1"], environ={})
     assert config.registry == "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"
@@ -127,6 +132,9 @@ def test_wrong_value_of_the_environment_names_the_variable(file: Path) -> None:
         ("image.digest=sha256:" + "0" * 64, "image.tag and image.digest: set exactly one of them"),
         ("image.digest=abc", 'image.digest is "abc": write sha256: and 64 hexadecimal digits'),
         ("storage.uri=https://texts", 'storage.uri is "https://texts": write s3://BUCKET/PREFIX'),
+        ("storage.uri=s3://texts//austen", "with single slashes"),
+        ("storage.uri=s3://texts/austen//", "with single slashes"),
+        ("storage.uri=s3://texts/a/../austen", "with single slashes"),
         (
             "secrets.path=ghostpen/",
             'secrets.path is "ghostpen/": write /NAME or /NAME/NAME, without a slash at its end',

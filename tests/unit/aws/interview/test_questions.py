@@ -107,7 +107,7 @@ def test_answer_is_read_as_its_setting_takes_it(key: str, text: str, changes: di
     ("key", "text", "reason"),
     [
         ("aws.account_id", "12", 'aws.account_id is "12": write its 12 digits, in quotes'),
-        ("storage.uri", "texts", 'storage.uri is "texts": write s3://BUCKET/PREFIX'),
+        ("storage.uri", "texts", 'storage.uri is "texts": write s3://BUCKET/PREFIX, with single slashes'),
         ("secrets.names", "a_key", 'secrets.names is "a_key": use A-Z, 0-9 and _'),
         ("limits.max_runtime_s", "2h", 'limits.max_runtime_s should be a valid integer, but is "2h"'),
         ("limits.max_runtime_s", "0", "limits.max_runtime_s should be greater than or equal to 60, but is 0"),
