@@ -31,6 +31,7 @@ HANDOVER_NAME, STATUS_NAME = "handover.json", "status.json"
 # What run.sh leaves with where it fails in the foreground; the same numbers as ghostpen.errors has.
 EXIT_SMOKE, EXIT_PULL, EXIT_START = 22, 23, 32
 _FORMAT = 1
+_ID_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
 def locate(run_id: str, name: str) -> str:
@@ -90,7 +91,15 @@ class InstanceStatus(BaseModel):
 
 def make_handover_id(now: datetime) -> str:
     """Make an id of the moment: one run at a time holds a group."""
-    return now.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return now.astimezone(UTC).strftime(_ID_FORMAT)
+
+
+def read_moment(handover_id: str) -> datetime | None:
+    """Read the moment from an id, by the clock of the machine that made it; None where it is of another version."""
+    try:
+        return datetime.strptime(handover_id, _ID_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def read_handover(store: ObjectStore, run_id: str) -> Handover | None:

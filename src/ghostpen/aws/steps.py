@@ -27,6 +27,7 @@ from ghostpen.aws.handover import (
     InstanceStatus,
     compute_sums,
     locate,
+    read_moment,
     read_script,
     read_status,
     render_command,
@@ -54,7 +55,7 @@ from ghostpen.errors import (
 )
 
 VERIFY_S = 300.0  # for S3 to answer
-CLOCKS_APART = timedelta(seconds=60)  # this machine's and the instance's, whose lines are wanted from the first on
+CLOCKS_APART = timedelta(seconds=60)  # this machine's and others': what is wanted is wanted from the first on
 
 
 @dataclass
@@ -178,11 +179,22 @@ class Steps:
             )
 
     def _wait_for_instance(self) -> None:
+        if Step.SCALE_UP not in self._plan.steps:
+            self.course.known_activities = self._find_older_activities()
         member = self._fleet.wait_for_instance(
             self._waiting, known=self.course.known_activities, limit_s=self._config.timeouts.capacity_s,
             report=self._report,
         )  # fmt: skip
         self._meet(member)
+
+    def _find_older_activities(self) -> frozenset[str]:
+        """Find what the group undertook before the launch that an earlier deployment has asked for."""
+        handed_over_at = read_moment(self._plan.handover.handover_id)
+        if handed_over_at is None:
+            return frozenset()
+        begin = handed_over_at - CLOCKS_APART
+        activities = self._waiting.insist(self._fleet.read_activities)
+        return frozenset(activity.activity_id for activity in activities if activity.started_at < begin)
 
     def _meet(self, member: Member) -> None:
         self.course.member = member

@@ -556,6 +556,25 @@ def test_job_that_is_lost_for_good_leaves_nothing_after_its_guards(after_s: int)
     assert account.simulator.list_leftovers() == []
 
 
+def test_deployment_that_takes_over_tells_of_failed_launches_since_the_handover_only() -> None:
+    account = Account(NoCapacity(Shortage.VCPU_LIMIT))
+    assert account.deploy().word == "no-capacity"
+    account.simulator.faults.clear()
+    account.simulator.faults.add(NoCapacity(Shortage.CAPACITY))
+    account.simulator.faults.add(CallFault("autoscaling:DescribeScalingActivities", JobLost(applied=True), nth=5))
+    account.pass_time(300)
+    with pytest.raises(MachineLost):
+        account.deploy()
+    account.said.clear()
+    outcome = account.deploy()
+
+    assert outcome.error is not None
+    told = [line for line in account.said if "could not launch" in line]
+    assert told
+    for text in (outcome.error.message, *told):
+        assert ("sufficient" in text, "vCPU limit" in text) == (True, False)
+
+
 def test_run_that_goes_on_by_itself_is_told_so_and_found_finished_later() -> None:
     account = Account()
     outcome = account.deploy(follow_for_s=300.0)
