@@ -1,10 +1,13 @@
 """Ctrl-C, SIGTERM, kill -9, a full disk, and --resume: a training that was cut off ends where a straight one does."""
 
+import json
 import math
 import random
 import re
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pipeline.commands import Commands, Finished
@@ -42,6 +45,25 @@ def wait_for_seal(checkpoint: Path) -> None:
     while not (checkpoint / "seal.json").exists():
         assert time.monotonic() < deadline, f"{checkpoint} was not whole after {LIMIT_S} seconds"
         time.sleep(0.002)
+
+
+def read_train_rows(folder: Path) -> list[dict[str, Any]]:
+    """Read what the curve of the training text is drawn from, but for what a clock and the machine say."""
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+    keys = ("step", "tokens_seen", "tokens", "loss_nats", "learning_rate", "grad_norm")
+    return [{key: row[key] for key in keys} for row in rows]
+
+
+def cut_off(run: Path, folder: Path, *, step: int) -> Path:
+    """Copy a finished run as if the machine had gone down after the checkpoint of `step`."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("adapter", "control", "wandb"))
+    for checkpoint in folder.glob("checkpoints/checkpoint-*"):
+        if read_step(checkpoint) > step:
+            shutil.rmtree(checkpoint)
+    assert read_step(find_newest(folder)) == step
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": False}), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +281,18 @@ def test_full_disk_falls_back_to_the_checkpoint_before(
 
 
 def test_resumed_curve_counts_every_token_once(author_run: Run, resumed: Path) -> None:
-    straight, joined = (
-        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
-        for folder in (author_run.folder, resumed)
-    )
-    assert joined[-1]["tokens_seen"] == straight[-1]["tokens_seen"]
-    assert [row["step"] for row in joined] == sorted({row["step"] for row in joined})
+    straight, joined = (read_train_rows(folder) for folder in (author_run.folder, resumed))
+    assert joined == straight
+    assert sum(row["tokens"] for row in joined) == joined[-1]["tokens_seen"]
+
+
+def test_checkpoint_between_two_rows_of_the_curve_keeps_what_the_second_begins_with(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = cut_off(author_run.folder, commands.folder / "between/austen", step=10)
+    straight = read_train_rows(folder)
+    assert [row["step"] for row in straight] == [1, 3, 6, 9, 12]  # the checkpoint holds the first of three steps
+
+    commands.succeed("train", "--config", config, "--set", "output.dir=between", "--resume")
+
+    assert read_train_rows(folder) == straight

@@ -76,7 +76,8 @@ def build_arguments(config: RunConfig, *, folder: str, fresh: bool, processes: i
         learning_rate=train.learning_rate,
         # The first warm-up step has a learning rate of 0: a run of one step must not be all warm-up.
         warmup_steps=min(math.ceil(train.warmup_share * train.max_steps), train.max_steps - 1),
-        lr_scheduler_type=train.schedule,
+        # What transformers calls "constant" has no warm-up.
+        lr_scheduler_type="constant_with_warmup" if train.schedule == "constant" else train.schedule,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         optim={"adamw": "adamw_torch", "adamw_8bit": "adamw_8bit"}[train.optimizer],
@@ -161,7 +162,6 @@ class GhostpenTrainer(SFTTrainer):
         self.course = Course()
         self.stop: Stop | None = None  # why it ended early; None where it did not
         self.router_logits = RouterLogits(model) if config.train.router_aux_loss_coef else None
-        self._since_s = 0.0
         self.token_count = TokenCount(ranks)
         super().__init__(
             model=model,
@@ -177,7 +177,7 @@ class GhostpenTrainer(SFTTrainer):
     def restore(self, checkpoint: Path) -> None:
         """Go on counting where a checkpoint stopped; Trainer restores the rest itself."""
         progress = read_progress(checkpoint)
-        self.token_count.tokens = progress["tokens_seen"]
+        self.token_count.restore(progress)
         self.course = Course.from_json(progress["course"])
 
     def train_on(self, checkpoint: Path | None) -> None:
@@ -265,7 +265,7 @@ class GhostpenTrainer(SFTTrainer):
         """Turn Trainer's log of a mean of means into a measurement of sums."""
         count = self.token_count
         if "loss" in logs and count.logged.tokens:
-            elapsed_s = count.training_s - self._since_s
+            elapsed_s = count.logged.training_s
             peak = read_peak_memory()
             self.on_measurement(
                 Measurement(
@@ -281,7 +281,7 @@ class GhostpenTrainer(SFTTrainer):
                     peak_gpu_memory_bytes=peak.gpu_bytes,
                 )
             )
-            count.logged, self._since_s = StepSums(), count.training_s
+            count.logged = StepSums()
         self.state.log_history.append({**logs, "step": self.state.global_step})
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -340,7 +340,7 @@ class GhostpenTrainer(SFTTrainer):
 
     def _seal_or_remove(self, checkpoint: Path, reason: str | None) -> None:
         """End the writing of a checkpoint; `reason` says why the disk refused it, if it did."""
-        progress = {"tokens_seen": self.token_count.tokens, "course": self.course.to_json()}
+        progress = self.token_count.to_json() | {"course": self.course.to_json()}
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
             keep = self.ghostpen_config.train.keep_checkpoints
