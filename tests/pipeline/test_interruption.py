@@ -296,3 +296,37 @@ def test_checkpoint_between_two_rows_of_the_curve_keeps_what_the_second_begins_w
     commands.succeed("train", "--config", config, "--set", "output.dir=between", "--resume")
 
     assert read_train_rows(folder) == straight
+
+
+# Another process ends its training while this one loads the model: so late that the first look found it unfinished.
+FINISHED_MEANWHILE = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from ghostpen.config import load_run_config
+from ghostpen.training.run import train_run
+
+class Late(Console):
+    def status(self, text):
+        folder = Path(sys.argv[2])
+        (folder / "manifest.json").write_bytes((folder / "finished.json").read_bytes())
+        return super().status(text)
+
+config = load_run_config(Path(sys.argv[1]), overrides=[f"output.dir={Path(sys.argv[2]).parent}"])
+train_run(config, control=False, resume=True, console=Late())
+"""
+
+
+def test_run_that_another_process_finished_meanwhile_is_left_as_it_is(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = cut_off(author_run.folder, commands.folder / "meanwhile/austen", step=12)
+    shutil.copy(author_run.folder / "manifest.json", folder / "finished.json")
+    before = hash_files(folder)
+    done = commands.succeed(config, "meanwhile/austen", code=FINISHED_MEANWHILE)
+    after = hash_files(folder)
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == {
+        str(folder / "manifest.json")
+    }
+    assert (folder / "manifest.json").read_bytes() == (folder / "finished.json").read_bytes()
+    assert "nothing to do: meanwhile/austen holds the adapter of the same data and settings" in done.stdout
