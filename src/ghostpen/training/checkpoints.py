@@ -54,11 +54,16 @@ def list_sealed(checkpoint: Path) -> list[str]:
     return list(json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["sha256"])
 
 
-def delete_old_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
-    """Delete all but the `keep` newest sealed checkpoints and the best one. Call it after the newest is sealed."""
+def delete_old_checkpoints(folder: Path, *, newest_step: int, keep: int, best_step: int | None) -> None:
+    """Delete all but the `keep` newest sealed checkpoints and the best one.
+
+    Args:
+        newest_step: of the checkpoint that was just sealed. Later ones go: a resume left them out, as damaged, and
+            what they were of is trained again.
+    """
     kept = 0
     for checkpoint in _list_checkpoints(folder):
-        if kept < keep and (checkpoint / SEAL).is_file():
+        if kept < keep and read_step(checkpoint) <= newest_step and (checkpoint / SEAL).is_file():
             kept += 1
         elif read_step(checkpoint) != best_step:
             shutil.rmtree(checkpoint)

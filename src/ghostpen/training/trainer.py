@@ -343,8 +343,12 @@ class GhostpenTrainer(SFTTrainer):
         progress = self.token_count.to_json() | {"course": self.course.to_json()}
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
-            keep = self.ghostpen_config.train.keep_checkpoints
-            delete_old_checkpoints(checkpoint.parent, keep=keep, best_step=self.course.best_step)
+            delete_old_checkpoints(
+                checkpoint.parent,
+                newest_step=self.state.global_step,
+                keep=self.ghostpen_config.train.keep_checkpoints,
+                best_step=self.course.best_step,
+            )
             return
         shutil.rmtree(checkpoint, ignore_errors=True)
         self.on_warning(

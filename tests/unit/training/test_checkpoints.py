@@ -84,7 +84,7 @@ def test_old_checkpoints_go_but_the_best_stays(
         write_checkpoint(tmp_path, f"checkpoint-{step}")
     (tmp_path / "checkpoint-notes").mkdir()
 
-    delete_old_checkpoints(tmp_path, keep=keep, best_step=best_step)
+    delete_old_checkpoints(tmp_path, newest_step=40, keep=keep, best_step=best_step)
 
     assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in left} | {
         "checkpoint-notes"
@@ -96,9 +96,23 @@ def test_a_checkpoint_without_seal_counts_for_none(tmp_path: Path) -> None:
         write_checkpoint(tmp_path, f"checkpoint-{step}")
     write_checkpoint(tmp_path, "checkpoint-30", sealed=False)
 
-    delete_old_checkpoints(tmp_path, keep=1, best_step=None)
+    delete_old_checkpoints(tmp_path, newest_step=20, keep=1, best_step=None)
 
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-20"}
+
+
+def test_damaged_checkpoint_that_a_resume_left_out_does_not_displace_those_that_follow(tmp_path: Path) -> None:
+    best = write_checkpoint(tmp_path, "checkpoint-20")
+    damaged = write_checkpoint(tmp_path, "checkpoint-80")
+    (damaged / "optimizer.pt").write_bytes(b"momentz")
+    assert find_newest_checkpoint(tmp_path).newest == best  # from which the training goes on
+
+    for step in (30, 40, 50):
+        newest = write_checkpoint(tmp_path, f"checkpoint-{step}")
+        delete_old_checkpoints(tmp_path, newest_step=step, keep=1, best_step=20)
+
+        assert find_newest_checkpoint(tmp_path) == FoundCheckpoint(newest, ())
+        assert {path.name for path in tmp_path.iterdir()} == {best.name, newest.name}
 
 
 def test_disk_errors_are_told_from_others() -> None:
