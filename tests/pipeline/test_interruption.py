@@ -330,3 +330,49 @@ def test_run_that_another_process_finished_meanwhile_is_left_as_it_is(
     }
     assert (folder / "manifest.json").read_bytes() == (folder / "finished.json").read_bytes()
     assert "nothing to do: meanwhile/austen holds the adapter of the same data and settings" in done.stdout
+
+
+# SIGTERM as the row with a given number is written: that of a step's training text, which comes after the step
+# and before its measurement on the validation texts.
+TERMINATED_AT_ROW = """
+import os, signal, sys
+rows_left = int(sys.argv.pop())
+
+def terminate(event, arguments):
+    global rows_left
+    if event == "open" and arguments[1] == "a" and str(arguments[0]).endswith("metrics.jsonl"):
+        rows_left -= 1
+        if rows_left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.addaudithook(terminate)
+from ghostpen.cli import app
+app()
+"""
+
+
+def test_measurement_is_broken_off_by_a_signal_and_made_first_on_resume(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = commands.folder / "broken-off/austen"
+    options = ["train", "--config", config, "--set", "output.dir=broken-off"]
+    # Two rows of the untrained adapter, then steps 1 and 3. With the rest of step 3, and three rows each of 6 and 9:
+    # the ninth is that of step 12, the last.
+    for step, row, measured, more in [(3, "4", [0], []), (12, "9", [0, 3, 6, 9], ["--resume"])]:
+        done = commands.run(*options, *more, row, code=TERMINATED_AT_ROW)
+        assert done.exit_code == 143
+        assert done.stderr == (
+            f"error: stopped at step {step} of 12; the newest checkpoint is broken-off/austen/checkpoints/"
+            f"checkpoint-{step}: go on with the same command and --resume\n"
+        )
+        assert [row["step"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "val"] == measured
+        assert [row["step"] for row in read_train_rows(folder)][-1] == step
+
+    commands.succeed(*options, "--resume")
+
+    check_same_end(author_run.folder, folder)
+    assert read_train_rows(folder) == read_train_rows(author_run.folder)
+    manifests = [json.loads((run / "manifest.json").read_text("utf-8")) for run in (author_run.folder, folder)]
+    assert [(one["finished"], one["best"], one["stopped"]) for one in manifests] == [
+        (True, manifests[0]["best"], None)
+    ] * 2

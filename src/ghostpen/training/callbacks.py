@@ -108,6 +108,8 @@ class FirstStepCheck(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
 
+    Who measures asks, too, since that may take minutes.
+
     A second signal, from SAME_S seconds after the first on, ends it at once: the checkpoint before is then the
     newest. Sooner it is the same one: a parent that dies has the kernel send SIGTERM once for each of its threads.
     """
@@ -140,9 +142,13 @@ class StopOnSignal(TrainerCallback):
             self.__exit__()
             signal.raise_signal(number)
 
+    def ask(self) -> bool:
+        """Tell whether any process received a signal; called by all."""
+        self.received = self.ranks.max(self._signal) or None
+        return self.received is not None
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask Trainer for a checkpoint and the end, if any process received a signal."""
-        self.received = self.ranks.max(self._signal) or None
-        if self.received is not None:
+        if self.ask():
             control.should_save = True
             control.should_training_stop = True

@@ -56,13 +56,14 @@ class Tracker:
         run_id: str,
         resume_step: int,
         warn: Warn,
+        evaluation_due: bool = False,
         open_recorder: Open = open_recorder,
     ) -> None:
         """Open metrics.jsonl and the tracker.
 
         Args:
             folder: the run's folder. resume_step: rows after it are of a part that was not kept, and go.
-            warn: takes a line for the person who watches.
+            warn: takes a line for the person who watches. evaluation_due: the resume begins with that of its step.
 
         Raises:
             OSError: metrics.jsonl cannot be written.
@@ -70,7 +71,12 @@ class Tracker:
         self.config = config.tracking
         self.path = folder / "metrics.jsonl"
         rows = read_metrics(self.path, drop_torn_end=True) if resume_step else []
-        self.rows = [row for row in rows if row["step"] <= resume_step]
+        self.rows = [
+            row
+            for row in rows
+            if row["step"] < resume_step
+            or (row["step"] == resume_step and (row["split"] == "train" or not evaluation_due))
+        ]
         write_text_atomically("".join(json.dumps(row) + "\n" for row in self.rows), self.path)
         self._warn = warn
         self._recorder: Recorder | None = None

@@ -4,7 +4,8 @@ What is changed, and why:
     compute_loss   TRL adds the router's balance loss to loss and eval_loss; Unsloth's and TRL's losses differ
                    between CPU and GPU. Here it is one function everywhere (`loss.compute_loss_nats`).
                    It is computed in the model's forward pass, where PyTorch exchanges gradients.
-    evaluate       the stock one averages batch means over examples; here nats and tokens are summed
+    evaluate       the stock one averages batch means over examples; here nats and tokens are summed. A signal
+                   breaks it off, and a resume begins with it
     log            a callback that edits logs comes after the trackers; the override comes before
     _save_checkpoint   sealed, rotated only after the seal, and a full disk costs a checkpoint, not the training
     _clip_grad_norm    a gradient that is none is not followed
@@ -117,6 +118,10 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     }
 
 
+class _BrokenOff(Exception):
+    """Leave a measurement: a signal came."""
+
+
 class GhostpenTrainer(SFTTrainer):
     """Train on windows made beforehand; report `Measurement`s to `on_measurement`."""
 
@@ -132,6 +137,7 @@ class GhostpenTrainer(SFTTrainer):
         fresh: bool,
         on_measurement: Callable[[Measurement], None],
         on_warning: Callable[[str], None],
+        should_stop: Callable[[], bool] = lambda: False,
         callbacks: Sequence[TrainerCallback] = (),
         ranks: Ranks = ALONE,
     ) -> None:
@@ -144,6 +150,7 @@ class GhostpenTrainer(SFTTrainer):
             fresh: not resumed, so the curve starts with the untrained adapter.
             on_measurement: called in every process, with the same numbers.
             on_warning: takes a line for the person who watches.
+            should_stop: asked between the batches of a measurement, by all processes.
         """
         from datasets import Dataset
 
@@ -158,6 +165,8 @@ class GhostpenTrainer(SFTTrainer):
         self.validation = validation
         self.on_measurement = on_measurement
         self.on_warning = on_warning
+        self.should_stop = should_stop
+        self.evaluation_due = False  # at this step, where it was broken off
         self.ranks = ranks
         self.course = Course()
         self.stop: Stop | None = None  # why it ended early; None where it did not
@@ -179,6 +188,7 @@ class GhostpenTrainer(SFTTrainer):
         progress = read_progress(checkpoint)
         self.token_count.restore(progress)
         self.course = Course.from_json(progress["course"])
+        self.evaluation_due = progress.get("evaluation_due", False)
 
     def train_on(self, checkpoint: Path | None) -> None:
         """Train to the end, from `checkpoint` where there is one.
@@ -190,12 +200,19 @@ class GhostpenTrainer(SFTTrainer):
             self.train()
             return
         step, train = read_step(checkpoint), self.ghostpen_config.train
-        self.stop = find_early_stop(self.course, train, step=step)
-        if self.stop is None and step < self.args.max_steps:
-            self.train(resume_from_checkpoint=str(checkpoint))
-        else:  # it was the last one; only what follows the training was not done any more
-            self.state.global_step = step
+        self.state.global_step = step
+        if self.evaluation_due:
             self.load_weights(checkpoint)
+            self.evaluate()
+            if self.evaluation_due:
+                return
+        if step < self.args.max_steps:
+            self.stop = find_early_stop(self.course, train, step=step)
+            if self.stop is None:
+                self.train(resume_from_checkpoint=str(checkpoint))
+                return
+        # It was the last one; only what follows the training was not done any more.
+        self.load_weights(checkpoint)
 
     def load_weights(self, checkpoint: Path) -> None:
         """Give the adapter the weights that it had at a checkpoint, as a resume does."""
@@ -287,32 +304,54 @@ class GhostpenTrainer(SFTTrainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the validation sections; the keys are Trainer's own, so that it can keep the best."""
         metrics: dict[str, float] = {}
-        evaluation = self.ghostpen_config.eval
-        for split, sections in self.validation.items():
-            try:
-                score = sum_scores(
-                    score_sections(
-                        self.model,
-                        self.processing_class,
-                        sections,
-                        window=evaluation.window,
-                        stride=evaluation.stride,
-                        batch_size=evaluation.batch_size,
-                        ranks=self.ranks,
-                    )
-                )
-                metrics[f"eval_{split}_perplexity"] = score.perplexity
-            except ModelError as error:  # no number
-                step = self.state.global_step
-                if step == 0:
-                    raise  # the base model's own fault
-                self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
+        try:
+            scores = {split: self._score(sections) for split, sections in self.validation.items()}
+        except _BrokenOff:
+            self.evaluation_due, self.control.should_evaluate = True, False
+            self.control.should_save = self.control.should_training_stop = True
+            return metrics
+        self.evaluation_due = False
+        for split, score in scores.items():
             self.on_measurement(Measurement(self.state.global_step, self.token_count.tokens, split, score))
+            metrics[f"eval_{split}_perplexity"] = score.perplexity
             metrics[f"eval_{split}_bits_per_byte"] = score.bits_per_byte
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if "val" in self.validation:
             self._follow_course(metrics["eval_val_bits_per_byte"])
         return metrics
+
+    def _score(self, sections: Sequence[Section]) -> Score:
+        """Score sections.
+
+        Raises:
+            _BrokenOff: a signal came; not before the first step, where there is nothing to save.
+            TrainingStopped: there is no number.
+        """
+        evaluation, step = self.ghostpen_config.eval, self.state.global_step
+
+        def leave_on_signal() -> None:
+            if step and self.should_stop():
+                raise _BrokenOff
+
+        try:
+            score = sum_scores(
+                score_sections(
+                    self.model,
+                    self.processing_class,
+                    sections,
+                    window=evaluation.window,
+                    stride=evaluation.stride,
+                    batch_size=evaluation.batch_size,
+                    before_batch=leave_on_signal,
+                    ranks=self.ranks,
+                )
+            )
+            _ = score.perplexity  # which may be none, too
+        except ModelError as error:
+            if step == 0:
+                raise  # the base model's own fault
+            self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
+        return score
 
     def _follow_course(self, bits_per_byte: float) -> None:
         """Have the best kept as a checkpoint, and end where more training is of no use."""
@@ -340,7 +379,10 @@ class GhostpenTrainer(SFTTrainer):
 
     def _seal_or_remove(self, checkpoint: Path, reason: str | None) -> None:
         """End the writing of a checkpoint; `reason` says why the disk refused it, if it did."""
-        progress = self.token_count.to_json() | {"course": self.course.to_json()}
+        progress = self.token_count.to_json() | {
+            "course": self.course.to_json(),
+            "evaluation_due": self.evaluation_due,
+        }
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
             delete_old_checkpoints(
