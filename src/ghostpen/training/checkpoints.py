@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghostpen.files import write_text_atomically
+from ghostpen.files import Sync, sync_folder, write_bytes_atomically
 
 SEAL = "seal.json"
 _NAME = re.compile(r"checkpoint-(\d+)$")
@@ -32,15 +32,21 @@ class FoundCheckpoint:
     damaged: tuple[Path, ...]
 
 
-def seal_checkpoint(checkpoint: Path, *, progress: Mapping[str, Any]) -> None:
+def seal_checkpoint(checkpoint: Path, *, progress: Mapping[str, Any], fsync: Sync = os.fsync) -> None:
     """Write the seal: call it when every other file of the checkpoint is written.
+
+    It comes to the disk after what it speaks of: older checkpoints are deleted then.
 
     Args:
         progress: what ghostpen itself has to remember at this step, beside Trainer's state.
+
+    Raises:
+        OSError: the disk refuses.
     """
+    sync_folder(checkpoint, fsync=fsync)
     names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
     seal = {"progress": progress, "sha256": {name: _hash(checkpoint / name) for name in names}}
-    write_text_atomically(json.dumps(seal, indent=2) + "\n", checkpoint / SEAL)
+    write_bytes_atomically((json.dumps(seal, indent=2) + "\n").encode(), checkpoint / SEAL, fsync=fsync)
 
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ghostpen.config import RunConfig
 from ghostpen.data.samples import TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import Interrupted, Terminated, TrainingStopped
-from ghostpen.files import write_text_atomically
+from ghostpen.files import sync_folder, write_text_atomically
 from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_progress, read_step
 from ghostpen.training.course import Stop
 from ghostpen.training.ranks import Ranks
@@ -185,6 +185,7 @@ def execute_training(
         if tracker:
             if best:
                 save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
+                sync_folder(start.folder / "adapter")  # before the manifest says that it is there
                 after = write_continuations(
                     loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words,
                     seed=config.train.seed, when="after", step=best["step"],

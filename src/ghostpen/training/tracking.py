@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostpen.config import RunConfig
-from ghostpen.files import write_text_atomically
+from ghostpen.files import sync_path, write_text_atomically
 from ghostpen.training.metrics import Measurement, read_metrics
 from ghostpen.training.recorder import Recorder, SampleRow, TargetRow, describe_error
 
@@ -110,6 +110,7 @@ class Tracker:
         self.rows.append(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        sync_path(self.path)  # before a checkpoint that goes on after it
         self._try(lambda recorder: recorder.record_row(row))
 
     def record_targets(self, targets: Sequence[TargetRow]) -> None:

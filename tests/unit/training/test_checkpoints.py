@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_checkpoint_with_a_torn_seal_is_not_whole(tmp_path: Path, seal: str) -> 
     checkpoint = write_checkpoint(tmp_path, "checkpoint-20")
     (checkpoint / "seal.json").write_text(seal, encoding="latin-1")
     assert not is_whole(checkpoint)
+
+
+def test_seal_comes_to_the_disk_after_all_that_it_speaks_of(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path, "checkpoint-20", sealed=False)
+    before_the_seal, after_it = [], []
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        (after_it if (checkpoint / "seal.json").exists() else before_the_seal).append(path)
+
+    seal_checkpoint(checkpoint, progress={}, fsync=sync)
+
+    files = [checkpoint / name for name in ("adapter_model.safetensors", "optimizer.pt")]
+    assert before_the_seal == [*files, checkpoint, tmp_path, checkpoint / ".seal.json.part"]
+    assert after_it == [checkpoint]
 
 
 def test_seal_keeps_what_is_to_be_remembered(tmp_path: Path) -> None:
