@@ -93,6 +93,16 @@ def test_resume_after_the_last_step_does_only_what_was_left(
     assert after[1:] == before[1:]
 
 
+def test_constant_rate_rises_in_the_warm_up_and_the_curve_has_the_last_step(commands: Commands, config: str) -> None:
+    settings = ["train.schedule=constant", "train.warmup_share=0.5", "train.learning_rate=1e-3", "train.max_steps=4"]
+    done, folder = train(commands, config, "constant", *settings)
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+    # Two steps of warm-up, of which the first has a rate of 0; measured is every third step, and the last.
+    assert [(row["step"], row["learning_rate"]) for row in rows] == [(1, 0.0), (3, 1e-3), (4, 1e-3)]
+    assert sum(row["tokens"] for row in rows) == read_manifest(folder)["tokens_seen"]
+
+
 def test_gradient_that_jumps_ends_with_a_named_reason_and_the_best_adapter(commands: Commands, config: str) -> None:
     # Any gradient above the median of those before it counts as a jump; at a low rate they stay much alike.
     settings = ["train.max_steps=40", "train.max_grad_norm_jump=1.0000001", "train.learning_rate=1e-3"]

@@ -1,10 +1,13 @@
 """Ctrl-C, SIGTERM, kill -9, a full disk, and --resume: a training that was cut off ends where a straight one does."""
 
+import json
 import math
 import random
 import re
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pipeline.commands import Commands, Finished
@@ -42,6 +45,25 @@ def wait_for_seal(checkpoint: Path) -> None:
     while not (checkpoint / "seal.json").exists():
         assert time.monotonic() < deadline, f"{checkpoint} was not whole after {LIMIT_S} seconds"
         time.sleep(0.002)
+
+
+def read_train_rows(folder: Path) -> list[dict[str, Any]]:
+    """Read what the curve of the training text is drawn from, but for what a clock and the machine say."""
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+    keys = ("step", "tokens_seen", "tokens", "loss_nats", "learning_rate", "grad_norm")
+    return [{key: row[key] for key in keys} for row in rows]
+
+
+def cut_off(run: Path, folder: Path, *, step: int) -> Path:
+    """Copy a finished run as if the machine had gone down after the checkpoint of `step`."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("adapter", "control", "wandb"))
+    for checkpoint in folder.glob("checkpoints/checkpoint-*"):
+        if read_step(checkpoint) > step:
+            shutil.rmtree(checkpoint)
+    assert read_step(find_newest(folder)) == step
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": False}), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +281,98 @@ def test_full_disk_falls_back_to_the_checkpoint_before(
 
 
 def test_resumed_curve_counts_every_token_once(author_run: Run, resumed: Path) -> None:
-    straight, joined = (
-        [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
-        for folder in (author_run.folder, resumed)
-    )
-    assert joined[-1]["tokens_seen"] == straight[-1]["tokens_seen"]
-    assert [row["step"] for row in joined] == sorted({row["step"] for row in joined})
+    straight, joined = (read_train_rows(folder) for folder in (author_run.folder, resumed))
+    assert joined == straight
+    assert sum(row["tokens"] for row in joined) == joined[-1]["tokens_seen"]
+
+
+def test_checkpoint_between_two_rows_of_the_curve_keeps_what_the_second_begins_with(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = cut_off(author_run.folder, commands.folder / "between/austen", step=10)
+    straight = read_train_rows(folder)
+    assert [row["step"] for row in straight] == [1, 3, 6, 9, 12]  # the checkpoint holds the first of three steps
+
+    commands.succeed("train", "--config", config, "--set", "output.dir=between", "--resume")
+
+    assert read_train_rows(folder) == straight
+
+
+# Another process ends its training while this one loads the model: so late that the first look found it unfinished.
+FINISHED_MEANWHILE = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from ghostpen.config import load_run_config
+from ghostpen.training.run import train_run
+
+class Late(Console):
+    def status(self, text):
+        folder = Path(sys.argv[2])
+        (folder / "manifest.json").write_bytes((folder / "finished.json").read_bytes())
+        return super().status(text)
+
+config = load_run_config(Path(sys.argv[1]), overrides=[f"output.dir={Path(sys.argv[2]).parent}"])
+train_run(config, control=False, resume=True, console=Late())
+"""
+
+
+def test_run_that_another_process_finished_meanwhile_is_left_as_it_is(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = cut_off(author_run.folder, commands.folder / "meanwhile/austen", step=12)
+    shutil.copy(author_run.folder / "manifest.json", folder / "finished.json")
+    before = hash_files(folder)
+    done = commands.succeed(config, "meanwhile/austen", code=FINISHED_MEANWHILE)
+    after = hash_files(folder)
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == {
+        str(folder / "manifest.json")
+    }
+    assert (folder / "manifest.json").read_bytes() == (folder / "finished.json").read_bytes()
+    assert "nothing to do: meanwhile/austen holds the adapter of the same data and settings" in done.stdout
+
+
+# SIGTERM as the row with a given number is written: that of a step's training text, which comes after the step
+# and before its measurement on the validation texts.
+TERMINATED_AT_ROW = """
+import os, signal, sys
+rows_left = int(sys.argv.pop())
+
+def terminate(event, arguments):
+    global rows_left
+    if event == "open" and arguments[1] == "a" and str(arguments[0]).endswith("metrics.jsonl"):
+        rows_left -= 1
+        if rows_left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.addaudithook(terminate)
+from ghostpen.cli import app
+app()
+"""
+
+
+def test_measurement_is_broken_off_by_a_signal_and_made_first_on_resume(
+    commands: Commands, config: str, author_run: Run
+) -> None:
+    folder = commands.folder / "broken-off/austen"
+    options = ["train", "--config", config, "--set", "output.dir=broken-off"]
+    # Two rows of the untrained adapter, then steps 1 and 3. With the rest of step 3, and three rows each of 6 and 9:
+    # the ninth is that of step 12, the last.
+    for step, row, measured, more in [(3, "4", [0], []), (12, "9", [0, 3, 6, 9], ["--resume"])]:
+        done = commands.run(*options, *more, row, code=TERMINATED_AT_ROW)
+        assert done.exit_code == 143
+        assert done.stderr == (
+            f"error: stopped at step {step} of 12; the newest checkpoint is broken-off/austen/checkpoints/"
+            f"checkpoint-{step}: go on with the same command and --resume\n"
+        )
+        assert [row["step"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "val"] == measured
+        assert [row["step"] for row in read_train_rows(folder)][-1] == step
+
+    commands.succeed(*options, "--resume")
+
+    check_same_end(author_run.folder, folder)
+    assert read_train_rows(folder) == read_train_rows(author_run.folder)
+    manifests = [json.loads((run / "manifest.json").read_text("utf-8")) for run in (author_run.folder, folder)]
+    assert [(one["finished"], one["best"], one["stopped"]) for one in manifests] == [
+        (True, manifests[0]["best"], None)
+    ] * 2

@@ -164,8 +164,8 @@ def read_parameters(unsloth: Any) -> dict[str, list[str]]:
 def read_arguments(paths: list[str]) -> dict[str, dict[str, Any]]:
     """Translate configs into TRL's arguments, by ghostpen's own function."""
     from ghostpen.config import load_run_config
+    from ghostpen.training.arguments import build_arguments
     from ghostpen.training.recipe import apply_recipe, build_recipe
-    from ghostpen.training.trainer import build_arguments
 
     arguments = {}
     for path in paths:

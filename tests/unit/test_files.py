@@ -1,3 +1,6 @@
+import contextlib
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +39,37 @@ def test_write_bytes_replaces_what_stood_there_and_leaves_nothing_else(tmp_path:
 
     assert (tmp_path / "a").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_write_bytes_has_the_content_on_the_disk_before_it_takes_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    synced = []
+
+    def sync(descriptor: int) -> None:
+        where = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((where, where.read_bytes() if where.is_file() else None, path.read_bytes()))
+
+    write_bytes_atomically(b"new", path, fsync=sync)
+
+    assert synced == [(tmp_path / ".a.part", b"new", b"old"), (tmp_path, None, b"new")]
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_write_bytes_where_the_disk_cannot_wait_goes_on_and_where_it_fails_does_not(
+    tmp_path: Path, number: int, raised: bool
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError) if raised else contextlib.nullcontext():
+        write_bytes_atomically(b"new", path, fsync=fail)
+
+    assert path.read_bytes() == (b"old" if raised else b"new")
+    assert [found.name for found in tmp_path.iterdir()] == ["a"]
 
 
 def test_write_bytes_that_cannot_be_put_in_place_leaves_no_part(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from transformers import TrainerCallback
@@ -23,6 +24,7 @@ class StepSums:
     nats: float = 0.0
     tokens: int = 0
     balance: float = 0.0  # of the router, times the tokens
+    training_s: float = 0.0
 
     def add(self, *, nats: float, tokens: int, balance: float) -> None:
         """Add sums; `balance` times its tokens."""
@@ -37,7 +39,6 @@ class TokenCount(TrainerCallback):
         self.ranks = ranks
         self.tokens = 0
         self.logged = StepSums()  # since the last log; whoever logs them sets it back
-        self.training_s = 0.0
         self._step = StepSums()  # of this process alone, in the step that runs
         self._began_s = 0.0
 
@@ -59,16 +60,31 @@ class TokenCount(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop the watch."""
-        self.training_s += time.perf_counter() - self._began_s
+        self.logged.training_s += time.perf_counter() - self._began_s
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for a checkpoint, which may lie between two logs."""
+        return {"tokens_seen": self.tokens, "since_log": asdict(self.logged)}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Take back what `to_json` rendered; a checkpoint of an older version has no sums since the last log."""
+        self.tokens = values["tokens_seen"]
+        self.logged = StepSums(**values.get("since_log", {}))
 
 
 class LastEvaluation(TrainerCallback):
-    """Measure at the last step, too, so that the end of a training can be the best of it."""
+    """Measure at the last step, too, so that the end of a training can be the best of it.
+
+    Where the validation texts are measured the training's own loss is logged, so that the end of a training,
+    which comes at a measurement, leaves no step out.
+    """
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for it."""
         if state.global_step >= state.max_steps:
             control.should_evaluate = True
+        if control.should_evaluate:
+            control.should_log = True
 
 
 class FirstStepCheck(TrainerCallback):
@@ -91,6 +107,8 @@ class FirstStepCheck(TrainerCallback):
 
 class StopOnSignal(TrainerCallback):
     """Let Ctrl-C or SIGTERM end the training after the step that runs, with a checkpoint, in all processes.
+
+    Who measures asks, too, since that may take minutes.
 
     A second signal, from SAME_S seconds after the first on, ends it at once: the checkpoint before is then the
     newest. Sooner it is the same one: a parent that dies has the kernel send SIGTERM once for each of its threads.
@@ -124,9 +142,13 @@ class StopOnSignal(TrainerCallback):
             self.__exit__()
             signal.raise_signal(number)
 
+    def ask(self) -> bool:
+        """Tell whether any process received a signal; called by all."""
+        self.received = self.ranks.max(self._signal) or None
+        return self.received is not None
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask Trainer for a checkpoint and the end, if any process received a signal."""
-        self.received = self.ranks.max(self._signal) or None
-        if self.received is not None:
+        if self.ask():
             control.should_save = True
             control.should_training_stop = True

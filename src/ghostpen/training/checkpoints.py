@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghostpen.files import write_text_atomically
+from ghostpen.files import Sync, sync_folder, write_bytes_atomically
 
 SEAL = "seal.json"
 _NAME = re.compile(r"checkpoint-(\d+)$")
@@ -32,15 +32,21 @@ class FoundCheckpoint:
     damaged: tuple[Path, ...]
 
 
-def seal_checkpoint(checkpoint: Path, *, progress: Mapping[str, Any]) -> None:
+def seal_checkpoint(checkpoint: Path, *, progress: Mapping[str, Any], fsync: Sync = os.fsync) -> None:
     """Write the seal: call it when every other file of the checkpoint is written.
+
+    It comes to the disk after what it speaks of: older checkpoints are deleted then.
 
     Args:
         progress: what ghostpen itself has to remember at this step, beside Trainer's state.
+
+    Raises:
+        OSError: the disk refuses.
     """
+    sync_folder(checkpoint, fsync=fsync)
     names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
     seal = {"progress": progress, "sha256": {name: _hash(checkpoint / name) for name in names}}
-    write_text_atomically(json.dumps(seal, indent=2) + "\n", checkpoint / SEAL)
+    write_bytes_atomically((json.dumps(seal, indent=2) + "\n").encode(), checkpoint / SEAL, fsync=fsync)
 
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:
@@ -54,11 +60,16 @@ def list_sealed(checkpoint: Path) -> list[str]:
     return list(json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["sha256"])
 
 
-def delete_old_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
-    """Delete all but the `keep` newest sealed checkpoints and the best one. Call it after the newest is sealed."""
+def delete_old_checkpoints(folder: Path, *, newest_step: int, keep: int, best_step: int | None) -> None:
+    """Delete all but the `keep` newest sealed checkpoints and the best one.
+
+    Args:
+        newest_step: of the checkpoint that was just sealed. Later ones go: a resume left them out, as damaged, and
+            what they were of is trained again.
+    """
     kept = 0
     for checkpoint in _list_checkpoints(folder):
-        if kept < keep and (checkpoint / SEAL).is_file():
+        if kept < keep and read_step(checkpoint) <= newest_step and (checkpoint / SEAL).is_file():
             kept += 1
         elif read_step(checkpoint) != best_step:
             shutil.rmtree(checkpoint)

@@ -17,8 +17,8 @@ from ghostpen.config import RunConfig
 from ghostpen.data.samples import TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import Interrupted, Terminated, TrainingStopped
-from ghostpen.files import write_text_atomically
-from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_step
+from ghostpen.files import sync_folder, write_text_atomically
+from ghostpen.training.checkpoints import find_newest_checkpoint, is_whole, read_progress, read_step
 from ghostpen.training.course import Stop
 from ghostpen.training.ranks import Ranks
 from ghostpen.training.recorder import SampleRow, TargetRow
@@ -99,6 +99,7 @@ def execute_training(
 
     max_steps = config.train.max_steps or 0  # nothing is open any more
     resume_step = read_step(start.checkpoint) if start.checkpoint else 0
+    resumed = read_progress(start.checkpoint) if start.checkpoint else {}
 
     def warn(text: str) -> None:
         console.print(f"warning: {text}", soft_wrap=True, markup=False)
@@ -106,7 +107,10 @@ def execute_training(
     checkpoints = start.folder / "checkpoints"
     tracker = None
     if ranks.is_first:
-        tracker = Tracker(config, folder=start.folder, run_id=start.run_id, resume_step=resume_step, warn=warn)
+        tracker = Tracker(
+            config, folder=start.folder, run_id=start.run_id, resume_step=resume_step, warn=warn,
+            evaluation_due=resumed.get("evaluation_due", False),
+        )  # fmt: skip
         tracker.record_targets(list_targets(plan))
         if not start.checkpoint:
             tracker.record_samples(before)
@@ -148,6 +152,7 @@ def execute_training(
                 fresh=start.checkpoint is None,
                 on_measurement=on_measurement,
                 on_warning=warn,
+                should_stop=stop.ask,
                 callbacks=[stop, progress, *callbacks],
                 ranks=ranks,
             )
@@ -158,7 +163,8 @@ def execute_training(
             except TrainingStopped as error:
                 failure = error
             step = trainer.state.global_step
-            if stop.received is not None and step < max_steps and trainer.stop is None:
+            unfinished = step < max_steps or trainer.evaluation_due
+            if stop.received is not None and unfinished and trainer.stop is None:
                 newest = find_newest_checkpoint(checkpoints).newest
                 where = f"the newest checkpoint is {newest}" if newest else "no checkpoint could be written"
                 error_class = Terminated if stop.received == signal.SIGTERM else Interrupted
@@ -179,6 +185,7 @@ def execute_training(
         if tracker:
             if best:
                 save_adapter(loaded.model, loaded.tokenizer, start.folder / "adapter", base_name=config.model.name)
+                sync_folder(start.folder / "adapter")  # before the manifest says that it is there
                 after = write_continuations(
                     loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words,
                     seed=config.train.seed, when="after", step=best["step"],

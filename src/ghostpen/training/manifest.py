@@ -19,6 +19,7 @@ from ghostpen.config import RunConfig
 from ghostpen.errors import ConfigError
 from ghostpen.files import write_text_atomically
 from ghostpen.model.architecture import TargetPlan
+from ghostpen.training.checkpoints import find_newest_checkpoint
 from ghostpen.training.recipe import Recipe
 
 FILE_NAME = "manifest.json"
@@ -92,10 +93,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); delete {folder} and train again") from error
+        raise ConfigError(f"{path} is not JSON ({error}); {_say_how_to_go_on(folder)}") from error
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         raise ConfigError(f"{path} is not of this version; delete {folder} and train again")
     return manifest
+
+
+def _say_how_to_go_on(folder: Path) -> str:
+    if newest := find_newest_checkpoint(folder / "checkpoints").newest:
+        return (
+            f"{newest} is whole: put back a copy of the file, or the manifest.json that the same command writes "
+            "elsewhere before its first step (--set output.dir=...), and go on with --resume"
+        )
+    return f"delete {folder} and train again"
 
 
 def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:

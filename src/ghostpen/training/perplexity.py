@@ -69,6 +69,7 @@ def score_sections(
     batch_size: int,
     prompt: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
+    before_batch: Callable[[], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> list[Score]:
     """Score each section on its own, reading it in overlapping windows.
@@ -80,6 +81,7 @@ def score_sections(
         window: tokens the model sees at once. stride: tokens from one window's start to the next.
         prompt: tokens at the head of every window, in place of <|startoftext|>; the window holds them, too.
         on_progress: called with (windows done, windows in all).
+        before_batch: called equally often by all processes, which may so agree to leave by an error.
         ranks: the processes that share the work. Whole batches are dealt out, the same as one process makes,
             so that the result is the same to the order of the last sum; every process returns it.
 
@@ -101,8 +103,13 @@ def score_sections(
     was_training = model.training
     model.eval()
     try:
-        for start in range(ranks.rank * batch_size, len(order), ranks.size * batch_size):
+        for first in range(0, len(order), ranks.size * batch_size):
+            if before_batch:
+                before_batch()
+            start = first + ranks.rank * batch_size
             batch = [windows[i] for i in order[start : start + batch_size]]
+            if not batch:  # the others have the last ones
+                break
             for one, (loss_nats, counted) in zip(batch, _score_batch(model, batch), strict=True):
                 nats[one.section_index] += loss_nats
                 tokens[one.section_index] += counted

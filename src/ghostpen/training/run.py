@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ghostpen.config import RunConfig, build_run_config, check_run_id, select_decisive
 from ghostpen.data.manifest import load_manifest
@@ -72,23 +73,18 @@ def train_run(
     }  # refused here, if at all
     pairs_sha256 = {pairs.path.name: pairs.sha256 for pairs in texts[split].pairs}
     validation = load_validation(config)
-    start = ranks.share(
-        lambda: plan_start(
-            config, control=control, resume=resume, run_id=run_id, data_sha256=data.data_sha256,
-            pairs_sha256=pairs_sha256,
-        )
-    )  # fmt: skip
+
+    def plan() -> Start:
+        return ranks.share(
+            lambda: plan_start(
+                config, control=control, resume=resume, run_id=run_id, data_sha256=data.data_sha256,
+                pairs_sha256=pairs_sha256,
+            )
+        )  # fmt: skip
+
+    start = plan()
     if start.finished:
-        console.print(
-            f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True
-        )
-        return TrainResult(start.folder, True, start.finished["tokens_seen"])
-    for damaged in start.damaged:
-        console.print(
-            f"warning: {damaged} is not whole and is left out; "
-            + (f"going on from {start.checkpoint}" if start.checkpoint else "starting anew"),
-            soft_wrap=True,
-        )
+        return _leave_finished(start, start.finished, console=console)
     with console.status("loading the model"):
         from ghostpen.model.loading import attach_adapter, load_base
 
@@ -112,25 +108,35 @@ def train_run(
         loaded, validation["val"], count=SAMPLES, words=2 * config.tracking.sample_words, seed=config.train.seed,
         when="before", step=0,
     )  # fmt: skip
-    loaded, plan = attach_adapter(
+    loaded, targets = attach_adapter(
         loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
-    manifest = build_manifest(
-        config,
-        recipe=recipe,
-        run_id=start.run_id,
-        role="control" if control else "author",
-        data_sha256=data.data_sha256,
-        pairs_sha256=pairs_sha256,
-        author="other authors" if control else data.inputs.author,
-        base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
-        device=loaded.device,
-        processes=ranks.size,
-        plan=plan,
-    )
+    base = describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name)
     ranks.wait()  # what can be refused is refused before anything is written, by any process
     with ExitStack() as stack:
         ranks.share(lambda: stack.enter_context(hold_run(start.folder)))
+        start = plan()  # anew: until now another process may have worked here
+        if start.finished:
+            return _leave_finished(start, start.finished, console=console)
+        for damaged in start.damaged:
+            console.print(
+                f"warning: {damaged} is not whole and is left out; "
+                + (f"going on from {start.checkpoint}" if start.checkpoint else "starting anew"),
+                soft_wrap=True,
+            )
+        manifest = build_manifest(
+            config,
+            recipe=recipe,
+            run_id=start.run_id,
+            role="control" if control else "author",
+            data_sha256=data.data_sha256,
+            pairs_sha256=pairs_sha256,
+            author="other authors" if control else data.inputs.author,
+            base=base,
+            device=loaded.device,
+            processes=ranks.size,
+            plan=targets,
+        )
         if ranks.is_first:
             (start.folder / "samples").mkdir(parents=True, exist_ok=True)
             write_text_atomically(render_continuations(before), start.folder / "samples/before.txt")
@@ -144,11 +150,11 @@ def train_run(
                     f"{pairs.path.name}: {pairs.quoting:,} left out: they quote their passage", soft_wrap=True
                 )
         console.print(
-            f"{manifest['author']}: {len(samples):,} samples; training {plan.trainable_total:,} parameters: "
-            + ", ".join(f"{kind} {count:,}" for kind, count in plan.trainable.items())
+            f"{manifest['author']}: {len(samples):,} samples; training {targets.trainable_total:,} parameters: "
+            + ", ".join(f"{kind} {count:,}" for kind, count in targets.trainable.items())
         )
         outcome = execute_training(
-            settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=plan,
+            settings, loaded=loaded, samples=samples, validation=validation, start=start, plan=targets,
             before=before, console=console, title="control" if control else data.inputs.author, ranks=ranks,
         )  # fmt: skip
         if ranks.is_first:
@@ -157,6 +163,11 @@ def train_run(
             raise outcome.failure
         console.print(f"adapter, curve and samples are in {start.folder}")
     return TrainResult(start.folder, False, outcome.tokens_seen)
+
+
+def _leave_finished(start: Start, manifest: Mapping[str, Any], *, console: Console) -> TrainResult:
+    console.print(f"nothing to do: {start.folder} holds the adapter of the same data and settings", soft_wrap=True)
+    return TrainResult(start.folder, True, manifest["tokens_seen"])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostpen.config import RunConfig
-from ghostpen.files import write_text_atomically
+from ghostpen.files import sync_path, write_text_atomically
 from ghostpen.training.metrics import Measurement, read_metrics
 from ghostpen.training.recorder import Recorder, SampleRow, TargetRow, describe_error
 
@@ -56,13 +56,14 @@ class Tracker:
         run_id: str,
         resume_step: int,
         warn: Warn,
+        evaluation_due: bool = False,
         open_recorder: Open = open_recorder,
     ) -> None:
         """Open metrics.jsonl and the tracker.
 
         Args:
             folder: the run's folder. resume_step: rows after it are of a part that was not kept, and go.
-            warn: takes a line for the person who watches.
+            warn: takes a line for the person who watches. evaluation_due: the resume begins with that of its step.
 
         Raises:
             OSError: metrics.jsonl cannot be written.
@@ -70,7 +71,12 @@ class Tracker:
         self.config = config.tracking
         self.path = folder / "metrics.jsonl"
         rows = read_metrics(self.path, drop_torn_end=True) if resume_step else []
-        self.rows = [row for row in rows if row["step"] <= resume_step]
+        self.rows = [
+            row
+            for row in rows
+            if row["step"] < resume_step
+            or (row["step"] == resume_step and (row["split"] == "train" or not evaluation_due))
+        ]
         write_text_atomically("".join(json.dumps(row) + "\n" for row in self.rows), self.path)
         self._warn = warn
         self._recorder: Recorder | None = None
@@ -104,6 +110,7 @@ class Tracker:
         self.rows.append(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        sync_path(self.path)  # before a checkpoint that goes on after it
         self._try(lambda recorder: recorder.record_row(row))
 
     def record_targets(self, targets: Sequence[TargetRow]) -> None:

@@ -4,7 +4,8 @@ What is changed, and why:
     compute_loss   TRL adds the router's balance loss to loss and eval_loss; Unsloth's and TRL's losses differ
                    between CPU and GPU. Here it is one function everywhere (`loss.compute_loss_nats`).
                    It is computed in the model's forward pass, where PyTorch exchanges gradients.
-    evaluate       the stock one averages batch means over examples; here nats and tokens are summed
+    evaluate       the stock one averages batch means over examples; here nats and tokens are summed. A signal
+                   breaks it off, and a resume begins with it
     log            a callback that edits logs comes after the trackers; the override comes before
     _save_checkpoint   sealed, rotated only after the seal, and a full disk costs a checkpoint, not the training
     _clip_grad_norm    a gradient that is none is not followed
@@ -23,13 +24,14 @@ from typing import Any, NoReturn
 
 import torch
 from transformers import TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from ghostpen.config import RunConfig
 from ghostpen.data.samples import IGNORED_LABEL, TrainSample
 from ghostpen.data.sections import Section
 from ghostpen.errors import ModelError, TrainingStopped
 from ghostpen.score import Score, sum_scores
+from ghostpen.training.arguments import build_arguments
 from ghostpen.training.balance import RouterLogits
 from ghostpen.training.batches import StepOrder
 from ghostpen.training.callbacks import FirstStepCheck, LastEvaluation, StepSums, TokenCount
@@ -49,63 +51,10 @@ from ghostpen.training.course import (
     observe_gradient,
 )
 from ghostpen.training.forward import give_forward_the_loss
-from ghostpen.training.launch import plan_batches
 from ghostpen.training.memory import read_peak_memory
 from ghostpen.training.metrics import Measurement
 from ghostpen.training.perplexity import pad_right, score_sections
 from ghostpen.training.ranks import ALONE, Ranks
-
-# One point of the training curve covers this many optimiser steps at most.
-LOG_EVERY = 10
-
-
-def build_arguments(config: RunConfig, *, folder: str, fresh: bool, processes: int = 1) -> SFTConfig:
-    """Translate our settings into TRL's, which are those of one process.
-
-    Args:
-        config: with nothing left open (`recipe.apply_recipe`).
-    """
-    train = config.train
-    assert train.max_steps is not None and train.eval_every is not None, "apply_recipe comes first"
-    batches = plan_batches(train, processes=processes)
-    return SFTConfig(
-        output_dir=folder,
-        max_steps=train.max_steps,
-        per_device_train_batch_size=batches.size,
-        gradient_accumulation_steps=batches.accumulation,
-        learning_rate=train.learning_rate,
-        # The first warm-up step has a learning rate of 0: a run of one step must not be all warm-up.
-        warmup_steps=min(math.ceil(train.warmup_share * train.max_steps), train.max_steps - 1),
-        lr_scheduler_type=train.schedule,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        optim={"adamw": "adamw_torch", "adamw_8bit": "adamw_8bit"}[train.optimizer],
-        seed=train.seed,
-        data_seed=train.seed,
-        bf16=train.mixed_precision,  # Unsloth turns it off on a CPU that would emulate it
-        fp16=False,
-        logging_steps=min(LOG_EVERY, train.eval_every),
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # a NaN must be seen, not replaced by the last good loss
-        eval_strategy="steps",
-        eval_steps=train.eval_every,
-        eval_on_start=fresh,
-        save_strategy="steps",
-        save_steps=train.checkpoint_every,
-        save_total_limit=None,  # Trainer would delete the old ones before the new one is sealed
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        packing=False,
-        max_length=None,
-        gradient_checkpointing=False,  # Unsloth has set it on the model where it is wanted
-        dataloader_num_workers=0,
-        router_aux_loss_coef=0.0,  # ours is added in compute_loss, so that it cannot reach the log
-        average_tokens_across_devices=True,  # the tokens of a step are counted over all processes
-        # Each adapter is in each forward pass; looking for unused ones breaks on Unsloth's gradient checkpointing.
-        ddp_find_unused_parameters=False,
-    )
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
@@ -114,6 +63,10 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         "input_ids": pad_right([sample["input_ids"] for sample in samples], 0),
         "labels": pad_right([sample["labels"] for sample in samples], IGNORED_LABEL),
     }
+
+
+class _BrokenOff(Exception):
+    """Leave a measurement: a signal came."""
 
 
 class GhostpenTrainer(SFTTrainer):
@@ -131,6 +84,7 @@ class GhostpenTrainer(SFTTrainer):
         fresh: bool,
         on_measurement: Callable[[Measurement], None],
         on_warning: Callable[[str], None],
+        should_stop: Callable[[], bool] = lambda: False,
         callbacks: Sequence[TrainerCallback] = (),
         ranks: Ranks = ALONE,
     ) -> None:
@@ -143,6 +97,7 @@ class GhostpenTrainer(SFTTrainer):
             fresh: not resumed, so the curve starts with the untrained adapter.
             on_measurement: called in every process, with the same numbers.
             on_warning: takes a line for the person who watches.
+            should_stop: asked between the batches of a measurement, by all processes.
         """
         from datasets import Dataset
 
@@ -157,11 +112,12 @@ class GhostpenTrainer(SFTTrainer):
         self.validation = validation
         self.on_measurement = on_measurement
         self.on_warning = on_warning
+        self.should_stop = should_stop
+        self.evaluation_due = False  # at this step, where it was broken off
         self.ranks = ranks
         self.course = Course()
         self.stop: Stop | None = None  # why it ended early; None where it did not
         self.router_logits = RouterLogits(model) if config.train.router_aux_loss_coef else None
-        self._since_s = 0.0
         self.token_count = TokenCount(ranks)
         super().__init__(
             model=model,
@@ -177,8 +133,9 @@ class GhostpenTrainer(SFTTrainer):
     def restore(self, checkpoint: Path) -> None:
         """Go on counting where a checkpoint stopped; Trainer restores the rest itself."""
         progress = read_progress(checkpoint)
-        self.token_count.tokens = progress["tokens_seen"]
+        self.token_count.restore(progress)
         self.course = Course.from_json(progress["course"])
+        self.evaluation_due = progress.get("evaluation_due", False)
 
     def train_on(self, checkpoint: Path | None) -> None:
         """Train to the end, from `checkpoint` where there is one.
@@ -190,12 +147,19 @@ class GhostpenTrainer(SFTTrainer):
             self.train()
             return
         step, train = read_step(checkpoint), self.ghostpen_config.train
-        self.stop = find_early_stop(self.course, train, step=step)
-        if self.stop is None and step < self.args.max_steps:
-            self.train(resume_from_checkpoint=str(checkpoint))
-        else:  # it was the last one; only what follows the training was not done any more
-            self.state.global_step = step
+        self.state.global_step = step
+        if self.evaluation_due:
             self.load_weights(checkpoint)
+            self.evaluate()
+            if self.evaluation_due:
+                return
+        if step < self.args.max_steps:
+            self.stop = find_early_stop(self.course, train, step=step)
+            if self.stop is None:
+                self.train(resume_from_checkpoint=str(checkpoint))
+                return
+        # It was the last one; only what follows the training was not done any more.
+        self.load_weights(checkpoint)
 
     def load_weights(self, checkpoint: Path) -> None:
         """Give the adapter the weights that it had at a checkpoint, as a resume does."""
@@ -265,7 +229,7 @@ class GhostpenTrainer(SFTTrainer):
         """Turn Trainer's log of a mean of means into a measurement of sums."""
         count = self.token_count
         if "loss" in logs and count.logged.tokens:
-            elapsed_s = count.training_s - self._since_s
+            elapsed_s = count.logged.training_s
             peak = read_peak_memory()
             self.on_measurement(
                 Measurement(
@@ -281,38 +245,60 @@ class GhostpenTrainer(SFTTrainer):
                     peak_gpu_memory_bytes=peak.gpu_bytes,
                 )
             )
-            count.logged, self._since_s = StepSums(), count.training_s
+            count.logged = StepSums()
         self.state.log_history.append({**logs, "step": self.state.global_step})
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the validation sections; the keys are Trainer's own, so that it can keep the best."""
         metrics: dict[str, float] = {}
-        evaluation = self.ghostpen_config.eval
-        for split, sections in self.validation.items():
-            try:
-                score = sum_scores(
-                    score_sections(
-                        self.model,
-                        self.processing_class,
-                        sections,
-                        window=evaluation.window,
-                        stride=evaluation.stride,
-                        batch_size=evaluation.batch_size,
-                        ranks=self.ranks,
-                    )
-                )
-                metrics[f"eval_{split}_perplexity"] = score.perplexity
-            except ModelError as error:  # no number
-                step = self.state.global_step
-                if step == 0:
-                    raise  # the base model's own fault
-                self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
+        try:
+            scores = {split: self._score(sections) for split, sections in self.validation.items()}
+        except _BrokenOff:
+            self.evaluation_due, self.control.should_evaluate = True, False
+            self.control.should_save = self.control.should_training_stop = True
+            return metrics
+        self.evaluation_due = False
+        for split, score in scores.items():
             self.on_measurement(Measurement(self.state.global_step, self.token_count.tokens, split, score))
+            metrics[f"eval_{split}_perplexity"] = score.perplexity
             metrics[f"eval_{split}_bits_per_byte"] = score.bits_per_byte
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if "val" in self.validation:
             self._follow_course(metrics["eval_val_bits_per_byte"])
         return metrics
+
+    def _score(self, sections: Sequence[Section]) -> Score:
+        """Score sections.
+
+        Raises:
+            _BrokenOff: a signal came; not before the first step, where there is nothing to save.
+            TrainingStopped: there is no number.
+        """
+        evaluation, step = self.ghostpen_config.eval, self.state.global_step
+
+        def leave_on_signal() -> None:
+            if step and self.should_stop():
+                raise _BrokenOff
+
+        try:
+            score = sum_scores(
+                score_sections(
+                    self.model,
+                    self.processing_class,
+                    sections,
+                    window=evaluation.window,
+                    stride=evaluation.stride,
+                    batch_size=evaluation.batch_size,
+                    before_batch=leave_on_signal,
+                    ranks=self.ranks,
+                )
+            )
+            _ = score.perplexity  # which may be none, too
+        except ModelError as error:
+            if step == 0:
+                raise  # the base model's own fault
+            self._fail(Stop("not-a-number", f"at step {step}, {error.message.partition(';')[0]}", step))
+        return score
 
     def _follow_course(self, bits_per_byte: float) -> None:
         """Have the best kept as a checkpoint, and end where more training is of no use."""
@@ -340,11 +326,18 @@ class GhostpenTrainer(SFTTrainer):
 
     def _seal_or_remove(self, checkpoint: Path, reason: str | None) -> None:
         """End the writing of a checkpoint; `reason` says why the disk refused it, if it did."""
-        progress = {"tokens_seen": self.token_count.tokens, "course": self.course.to_json()}
+        progress = self.token_count.to_json() | {
+            "course": self.course.to_json(),
+            "evaluation_due": self.evaluation_due,
+        }
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
-            keep = self.ghostpen_config.train.keep_checkpoints
-            delete_old_checkpoints(checkpoint.parent, keep=keep, best_step=self.course.best_step)
+            delete_old_checkpoints(
+                checkpoint.parent,
+                newest_step=self.state.global_step,
+                keep=self.ghostpen_config.train.keep_checkpoints,
+                best_step=self.course.best_step,
+            )
             return
         shutil.rmtree(checkpoint, ignore_errors=True)
         self.on_warning(

@@ -30,6 +30,18 @@ def share_an_error(ranks: Ranks) -> str:
         return error.message
 
 
+def count_questions(given: dict[str, Any], ranks: Ranks) -> dict[str, list[int]]:
+    """Ask before each batch whether the second wants to leave; who asked less often would leave the other alone."""
+    answers: dict[str, list[int]] = {}
+    for name, options in given["scores"].items():
+        answers[name] = asked = []
+        score_sections(
+            given["model"], given["tokenizer"], given["sections"], **options, ranks=ranks,
+            before_batch=lambda asked=asked: asked.append(ranks.max(ranks.rank)),
+        )  # fmt: skip
+    return answers
+
+
 def compute_gradients(model: Any, rows: list[list[int]], ranks: Ranks) -> list[Any]:
     """Average the gradients of the summed loss, and of the balance, over rows that are dealt out."""
     router_logits = RouterLogits(model)
@@ -57,6 +69,7 @@ def main(folder: Path) -> None:
             for name, options in given["scores"].items():
                 sections = given["sections"]
                 found[name] = score_sections(given["model"], given["tokenizer"], sections, **options, ranks=ranks)
+            found["asked"] = count_questions(given, ranks)
             found["gradients"] = compute_gradients(given["model"], given["rows"], ranks)
             if ranks.is_first:  # stops, as all do, but still writes
                 time.sleep(1)

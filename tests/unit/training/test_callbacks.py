@@ -1,11 +1,12 @@
-"""The ways to end a training from outside."""
+"""What is counted, and the ways to end a training from outside."""
 
+import json
 import signal
 from types import SimpleNamespace
 
 import pytest
 
-from ghostpen.training.callbacks import StopOnSignal
+from ghostpen.training.callbacks import StepSums, StopOnSignal, TokenCount
 
 
 @pytest.mark.parametrize("number", StopOnSignal.SIGNALS)
@@ -28,3 +29,24 @@ def test_later_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_count_survives_a_checkpoint_between_two_logs() -> None:
+    count = TokenCount()
+    count.add(nats=1 / 3, tokens=2, balance=0.5)
+    count.close_step()
+    count.logged = StepSums()  # as a log does
+    count.add(nats=0.1 + 0.2, tokens=5, balance=0.25)
+    count.close_step()
+
+    restored = TokenCount()
+    restored.restore(json.loads(json.dumps(count.to_json())))
+
+    assert restored.tokens == 7
+    assert restored.logged == StepSums(nats=0.1 + 0.2, tokens=5, balance=1.25)
+
+
+def test_count_of_a_checkpoint_that_knows_no_sums_goes_on_from_its_tokens() -> None:
+    count = TokenCount()
+    count.restore({"tokens_seen": 12, "course": {}})
+    assert (count.tokens, count.logged) == (12, StepSums())

@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_checkpoint_with_a_torn_seal_is_not_whole(tmp_path: Path, seal: str) -> 
     assert not is_whole(checkpoint)
 
 
+def test_seal_comes_to_the_disk_after_all_that_it_speaks_of(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path, "checkpoint-20", sealed=False)
+    before_the_seal, after_it = [], []
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        (after_it if (checkpoint / "seal.json").exists() else before_the_seal).append(path)
+
+    seal_checkpoint(checkpoint, progress={}, fsync=sync)
+
+    files = [checkpoint / name for name in ("adapter_model.safetensors", "optimizer.pt")]
+    assert before_the_seal == [*files, checkpoint, tmp_path, checkpoint / ".seal.json.part"]
+    assert after_it == [checkpoint]
+
+
 def test_seal_keeps_what_is_to_be_remembered(tmp_path: Path) -> None:
     assert read_progress(write_checkpoint(tmp_path, "checkpoint-20")) == {"tokens_seen": 12}
 
@@ -84,7 +100,7 @@ def test_old_checkpoints_go_but_the_best_stays(
         write_checkpoint(tmp_path, f"checkpoint-{step}")
     (tmp_path / "checkpoint-notes").mkdir()
 
-    delete_old_checkpoints(tmp_path, keep=keep, best_step=best_step)
+    delete_old_checkpoints(tmp_path, newest_step=40, keep=keep, best_step=best_step)
 
     assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in left} | {
         "checkpoint-notes"
@@ -96,9 +112,23 @@ def test_a_checkpoint_without_seal_counts_for_none(tmp_path: Path) -> None:
         write_checkpoint(tmp_path, f"checkpoint-{step}")
     write_checkpoint(tmp_path, "checkpoint-30", sealed=False)
 
-    delete_old_checkpoints(tmp_path, keep=1, best_step=None)
+    delete_old_checkpoints(tmp_path, newest_step=20, keep=1, best_step=None)
 
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-20"}
+
+
+def test_damaged_checkpoint_that_a_resume_left_out_does_not_displace_those_that_follow(tmp_path: Path) -> None:
+    best = write_checkpoint(tmp_path, "checkpoint-20")
+    damaged = write_checkpoint(tmp_path, "checkpoint-80")
+    (damaged / "optimizer.pt").write_bytes(b"momentz")
+    assert find_newest_checkpoint(tmp_path).newest == best  # from which the training goes on
+
+    for step in (30, 40, 50):
+        newest = write_checkpoint(tmp_path, f"checkpoint-{step}")
+        delete_old_checkpoints(tmp_path, newest_step=step, keep=1, best_step=20)
+
+        assert find_newest_checkpoint(tmp_path) == FoundCheckpoint(newest, ())
+        assert {path.name for path in tmp_path.iterdir()} == {best.name, newest.name}
 
 
 def test_disk_errors_are_told_from_others() -> None:

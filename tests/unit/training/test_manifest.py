@@ -10,6 +10,7 @@ import pytest
 from ghostpen.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ghostpen.errors import ConfigError
 from ghostpen.model.architecture import TargetPlan
+from ghostpen.training.checkpoints import seal_checkpoint
 from ghostpen.training.manifest import (
     PACKAGES,
     build_manifest,
@@ -106,6 +107,18 @@ def test_read_manifest_of_another_kind_says_what_to_do(tmp_path: Path, content: 
     with pytest.raises(ConfigError, match=rf"manifest\.json .*{message}.*; delete .* and train again") as caught:
         read_manifest(tmp_path)
     assert str(tmp_path) in caught.value.message
+
+
+def test_read_manifest_that_is_empty_does_not_have_whole_checkpoints_deleted(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
+    checkpoint = tmp_path / "checkpoints/checkpoint-20"
+    checkpoint.mkdir(parents=True)
+    seal_checkpoint(checkpoint, progress={})
+
+    with pytest.raises(ConfigError, match=r"manifest\.json is not JSON .*--set output\.dir=.*--resume") as caught:
+        read_manifest(tmp_path)
+    assert f"{checkpoint} is whole" in caught.value.message
+    assert "delete" not in caught.value.message
 
 
 def test_describe_base_in_a_folder_hashes_all_weights_in_order(tmp_path: Path) -> None:

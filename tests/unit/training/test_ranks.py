@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from ghostpen.data.samples import render_eval_windows
 from ghostpen.data.sections import Section
 from ghostpen.errors import ConfigError
 from ghostpen.training.balance import RouterLogits
@@ -81,6 +82,15 @@ def test_score_that_processes_share_is_the_score_of_one(
         for ours, theirs in zip(one[name], alone, strict=True):
             # Equal was seen, and 6e-9 on a processor whose float32 products depend on the number of threads.
             assert ours.loss_nats == pytest.approx(theirs.loss_nats, rel=1e-6)
+
+
+def test_processes_are_asked_equally_often_whether_to_leave_a_measurement(
+    given: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    windows = render_eval_windows(given["sections"], given["tokenizer"], window=24, stride=10)
+    assert len(windows) % 4 in (1, 2)  # the last batch leaves nothing for the second process
+    for one in found:
+        assert one["asked"] == {"many batches": [1] * math.ceil(len(windows) / 4), "one batch": [1]}
 
 
 def test_gradients_of_dealt_out_rows_average_to_those_of_all(

@@ -168,6 +168,14 @@ def test_resume_drops_rows_of_the_part_that_was_not_kept(tmp_path: Path) -> None
     assert_all_is_recorded(tmp_path)
 
 
+def test_resume_that_begins_with_a_measurement_drops_that_of_a_resume_before(tmp_path: Path) -> None:
+    rows = make_measurements()
+    track(make_config(tracker="none"), tmp_path, rows=rows)
+    again = [row for row in rows if row.step == 1 and row.split != "train"] + rows[6:]
+    track(make_config(tracker="none"), tmp_path, rows=again, resume_step=1, evaluation_due=True)
+    assert_all_is_recorded(tmp_path)
+
+
 @pytest.mark.parametrize("key", ["tracker", "wandb_project", "samples"])
 def test_changed_tracking_leaves_a_run_the_same(tmp_path: Path, key: str) -> None:
     config = make_config().model_copy(update={"output": make_config().output.model_copy(update={"dir": tmp_path})})
