@@ -20,6 +20,7 @@ from ghostpen.config import LoraConfig, ModelConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import TargetPlan, check_attached, plan_targets
 from ghostpen.model.checkpoint import plan_loading, read_checkpoint
+from ghostpen.model.device import find_device
 from ghostpen.model.location import list_read_errors, resolve_model
 
 # Loggers of notices that say nothing to a person, on standard error, where ghostpen's own errors are one line.
@@ -102,15 +103,11 @@ def read_base(unsloth: Any, location: str, config: ModelConfig, *, max_length: i
     """
     import torch
 
+    gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-                location,
-                max_seq_length=max_length,
-                dtype=getattr(torch, config.precision),
-                load_in_4bit=config.load_in_4bit,
-                revision=config.revision,
-                use_gradient_checkpointing=_CHECKPOINTING[config.checkpointing],
+                location, **plan_arguments(config, max_length=max_length, gpu=gpu)
             )
         except list_read_errors() as error:
             first_line = str(error).strip().splitlines()[0].rstrip(":")
@@ -120,8 +117,33 @@ def read_base(unsloth: Any, location: str, config: ModelConfig, *, max_length: i
             f'model.name {config.name} is a "{model.config.model_type}", and ghostpen adapts gpt_oss; '
             "set it to a gpt-oss such as unsloth/gpt-oss-20b"
         )
-    device = next(model.parameters()).device.type
-    return LoadedModel(model=model, tokenizer=tokenizer, name=config.name, device=device)
+    return LoadedModel(model=model, tokenizer=tokenizer, name=config.name, device=find_device(model).type)
+
+
+def plan_arguments(config: ModelConfig, *, max_length: int, gpu: int | None) -> dict[str, Any]:
+    """Say how Unsloth is to load: the whole model on one device.
+
+    Left to itself, it moves the input embedding to the host's memory where a training step would want the room
+    (at loading, and again with the adapter), and spreads a model over all GPUs of the machine. Neither is made
+    for here; too little memory is better an error that says so.
+
+    Args:
+        gpu: number of this process's GPU; None without one.
+
+    Source: unsloth/models/_utils.py (offload_embedding_if_tight) and loader_utils.py (requested_device_map),
+        2026.10.9.
+    """
+    import torch
+
+    placement = {} if gpu is None else {"device_map": {"": f"cuda:{gpu}"}}
+    return placement | {
+        "max_seq_length": max_length,
+        "dtype": getattr(torch, config.precision),
+        "load_in_4bit": config.load_in_4bit,
+        "revision": config.revision,
+        "use_gradient_checkpointing": _CHECKPOINTING[config.checkpointing],
+        "offload_embedding": False,
+    }
 
 
 def attach_adapter(
