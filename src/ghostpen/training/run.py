@@ -58,7 +58,7 @@ def train_run(
 
     Raises:
         ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false, or another
-            process works in it.
+            process works in it; or the router's balance can't be trained.
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
         TrainingStopped: the loss or a gradient was none to follow, or nothing was learned; the best adapter until
