@@ -99,7 +99,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
-    """Say which base model it was: a hub commit, or the hash of the weights in a folder."""
+    """Say which base model it was: a hub commit, or the hash of the weights in a folder.
+
+    Args:
+        location: what was really read, a folder or a hub id: the commit is of that. name: as the config says it.
+    """
     folder = Path(location)
     if folder.is_dir():
         digest = hashlib.sha256()
@@ -108,7 +112,7 @@ def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
                 while block := file.read(2**20):
                     digest.update(block)
         return {"name": name, "weights_sha256": digest.hexdigest()}
-    return {"name": name, "revision": getattr(model.config, "_commit_hash", None)}
+    return {"name": name, "loaded_name": location, "revision": getattr(model.config, "_commit_hash", None)}
 
 
 def read_git_commit(environ: Mapping[str, str]) -> str | None:

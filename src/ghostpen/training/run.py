@@ -16,7 +16,6 @@ from ghostpen.data.samples import TrainSample
 from ghostpen.data.sections import CONTRAST_SPLITS, Section, load_sections
 from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
-from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
 from ghostpen.training.execution import SAMPLES, Start, execute_training
 from ghostpen.training.hold import hold_run
@@ -123,7 +122,7 @@ def train_run(
         data_sha256=data.data_sha256,
         pairs_sha256=pairs_sha256,
         author="other authors" if control else data.inputs.author,
-        base=describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name),
+        base=describe_base(loaded.source, loaded.model, name=config.model.name),
         device=loaded.device,
         processes=ranks.size,
         plan=plan,

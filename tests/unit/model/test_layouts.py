@@ -173,7 +173,7 @@ def test_published_names_are_replaced_as_unsloth_does(answers: dict[str, Any]) -
     for name in PUBLISHED:
         for in_4bit in (True, False):
             settings = [f"model.load_in_4bit={str(in_4bit).lower()}"]
-            ours = resolve_loaded_name(name, load_inspected_config(None, settings, model=name).model)
+            ours = resolve_loaded_name(name, load_inspected_config(None, settings, model=name).model, gpu=True)
             assert ours == answers["names"][name][str(in_4bit)], name
 
 

@@ -118,12 +118,16 @@ def test_describe_base_in_a_folder_hashes_all_weights_in_order(tmp_path: Path) -
     assert described == {"name": "embedded:tiny", "weights_sha256": hashlib.sha256(b"onetwo").hexdigest()}
 
 
-def test_describe_base_from_the_hub_names_the_commit() -> None:
+def test_describe_base_from_the_hub_names_the_commit_and_whose_it_is() -> None:
     model = SimpleNamespace(config=SimpleNamespace(_commit_hash="0123abc"))
 
-    described = describe_base("unsloth/gpt-oss-20b", model, name="unsloth/gpt-oss-20b")
+    described = describe_base("unsloth/gpt-oss-20b", model, name="openai/gpt-oss-20b")
 
-    assert described == {"name": "unsloth/gpt-oss-20b", "revision": "0123abc"}
+    assert described == {
+        "name": "openai/gpt-oss-20b",
+        "loaded_name": "unsloth/gpt-oss-20b",
+        "revision": "0123abc",
+    }
 
 
 def test_read_git_commit_in_an_image_is_the_one_it_was_built_from() -> None:
