@@ -115,6 +115,33 @@ def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
     return {"name": name, "loaded_name": location, "revision": getattr(model.config, "_commit_hash", None)}
 
 
+def check_same_base(began_with: Mapping[str, Any], base: Mapping[str, Any], *, folder: Path) -> str | None:
+    """Make sure that a run goes on with the weights that it began with.
+
+    Args:
+        began_with, base: what `describe_base` said then and says now. folder: the run's, for the error.
+
+    Returns:
+        A warning where only the hub's commit is another: most commits leave the weights alone.
+
+    Raises:
+        ConfigError: other weights, or another repository.
+    """
+    for key in ("weights_sha256", "loaded_name"):
+        if began_with.get(key) != base.get(key):
+            raise ConfigError(
+                f"the run in {folder} began with another base model: its {key} was {began_with.get(key)}, and that "
+                f"of model.name {base['name']} is {base.get(key)}; put the old one back, or train anew under another "
+                "name (--set name=...)"
+            )
+    if began_with.get("revision") != base.get("revision"):
+        return (
+            f"{base['loaded_name']} is at commit {base.get('revision')} now, and the run began with "
+            f"{began_with.get('revision')}"
+        )
+    return None
+
+
 def read_git_commit(environ: Mapping[str, str]) -> str | None:
     """Read the commit that an image was built from, or of the checkout that ghostpen runs from; None outside both."""
     if revision := environ.get("GHOSTPEN_REVISION"):  # docker/Dockerfile sets it: there is no git in an image

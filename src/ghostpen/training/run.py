@@ -19,7 +19,13 @@ from ghostpen.files import write_text_atomically
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
 from ghostpen.training.execution import SAMPLES, Start, execute_training
 from ghostpen.training.hold import hold_run
-from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
+from ghostpen.training.manifest import (
+    build_manifest,
+    check_same_base,
+    describe_base,
+    read_manifest,
+    write_manifest,
+)
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
 from ghostpen.training.samples_file import render_continuations
@@ -56,8 +62,8 @@ def train_run(
         run_id: of a new run, for its manifest and the tracker; None makes one up. The control's has -control behind.
 
     Raises:
-        ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false, or another
-            process works in it; or the router's balance can't be trained.
+        ConfigError: the run's folder holds another run, one of other base weights, or an unfinished one and `resume`
+            is false, or another process works in it; or the router's balance can't be trained.
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
         TrainingStopped: the loss or a gradient was none to follow, or nothing was learned; the best adapter until
@@ -127,6 +133,11 @@ def train_run(
         processes=ranks.size,
         plan=plan,
     )
+    if start.checkpoint:
+        began_with = (read_manifest(start.folder) or manifest)["base_model"]
+        other_commit = check_same_base(began_with, manifest["base_model"], folder=start.folder)
+        if other_commit:
+            console.print(f"warning: {other_commit}", soft_wrap=True)
     ranks.wait()  # what can be refused is refused before anything is written, by any process
     with ExitStack() as stack:
         ranks.share(lambda: stack.enter_context(hold_run(start.folder)))
