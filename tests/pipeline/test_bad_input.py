@@ -67,7 +67,7 @@ def bad(commands: Commands, config: str, base: Path, tested_run: Run) -> Path:
         ([*TRAIN, "--set", "model.name=bad/weightless"], "holds no *.safetensors weights"),
         ([*TRAIN, "--set", "model.name=bad/broken"], "bad/broken could not be loaded"),
         ([*TRAIN, "--set", "model.name=bad/nowhere/base"], "is no folder with a model in it"),
-        ([*TRAIN, "--set", "model.name=nobody/nothing"], "nobody/nothing could not be loaded"),
+        ([*TRAIN, "--set", "model.name=nobody/nothing"], "nobody/nothing could not be read"),
         ([*TRAIN, "--set", "model.require_gpu=true"], "no GPU is visible and model.require_gpu is true"),
         (
             [*TRAIN, "--set", "name=austen", "--set", "train.seed=1"],

@@ -198,6 +198,21 @@ def test_unfinished_run_is_not_overwritten(refused: Finished, stopped: tuple[int
     )
 
 
+def test_resume_on_other_base_weights_is_refused(refused: Finished, commands: Commands, config: str) -> None:
+    """As if the base in the folder had been another when the run began."""
+    folder = shutil.copytree(commands.folder / "interrupted", commands.folder / "exchanged") / "austen"
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["base_model"]["weights_sha256"] = "0" * 64
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    before = hash_files(folder)
+    done = commands.run("train", "--config", config, "--set", "output.dir=exchanged", "--resume")
+
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"exchanged/austen began with another base model: its weights_sha256 was {'0' * 64}" in done.stderr
+    assert hash_files(folder) == before
+
+
 def test_resumed_training_equals_a_straight_one(author_run: Run, resumed: Path) -> None:
     check_same_end(author_run.folder, resumed)
 

@@ -104,6 +104,7 @@ def run_job(unsloth: Any, job: dict[str, Any]) -> dict[str, Any]:
         "saved": {name: list(tensor.shape) for name, tensor in saved.items()},
         "saved_target_modules": sorted(settings.target_modules),
         "saved_target_parameters": settings.target_parameters,
+        "offload_embedding": model._unsloth_offload_embedding_mode,
         **reload_adapter(adapted, job, ids, before),  # last: it takes the adapter off
     }
 

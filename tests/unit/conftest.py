@@ -131,3 +131,27 @@ def make_tiny_model() -> Callable[..., Any]:
 def tiny_model(make_tiny_model: Callable[..., Any]) -> Any:
     """Return the random gpt-oss on transformers' own eager kernels; each test gets its own."""
     return make_tiny_model()
+
+
+@pytest.fixture
+def offloaded_model(make_tiny_model: Callable[..., Any]) -> Any:
+    """Return the random gpt-oss with its input embedding's weight elsewhere, as Unsloth moves it to the host.
+
+    It looks ids up where they are; Unsloth's hooks bring them to the weight and the rows back.
+    """
+    import torch
+    from torch import nn
+
+    class OffloadedEmbedding(nn.Module):
+        def __init__(self, rows: torch.Tensor) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(rows.to("meta"))
+            self._rows = rows
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return nn.functional.embedding(ids, self._rows)
+
+    model = make_tiny_model()
+    model.model.embed_tokens = OffloadedEmbedding(model.model.embed_tokens.weight.detach())
+    assert next(model.parameters()).device.type == "meta"
+    return model

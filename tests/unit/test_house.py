@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path, PurePosixPath
@@ -44,7 +45,21 @@ def test_config_loads_or_names_what_it_leaves_out(path: Path) -> None:
     load_run_config(path, [f"{key}=given" for key in left_out])
 
 
-def test_demo_runs_on_a_cpu() -> None:
+def test_demo_runs_on_the_cpu_where_there_is_a_gpu_too(tmp_path: Path) -> None:
+    for folder in ("scripts", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    demo = shutil.copy(ROOT / "scripts/demo", tmp_path / "scripts")
+    program = tmp_path / ".venv/bin/ghostpen"
+    program.write_text('#!/bin/sh\necho "$1 sees ${CUDA_VISIBLE_DEVICES-all GPUs}"\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0"}
+    done = subprocess.run([demo], capture_output=True, text=True, env=environment, timeout=60, check=True)
+    first, *verbs = done.stdout.splitlines()
+    assert first == "on the CPU (CUDA_VISIBLE_DEVICES is empty)"
+    assert verbs == [f"{verb} sees " for verb in ("prepare", "train", "train", "test", "write")]
+
+
+def test_config_of_the_demo_asks_for_no_gpu() -> None:
     config = load_run_config(ROOT / "configs/tiny.toml")
     assert (config.model.name, config.model.require_gpu) == ("embedded:tiny", False)
     assert f"--out {config.data.dir}" in (ROOT / "scripts/demo").read_text(encoding="utf-8")

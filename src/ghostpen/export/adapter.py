@@ -20,6 +20,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
 _SPLIT_KEY = re.compile(r"(.+\.mlp\.experts)\.(gate_up|down)_projs\.(\d+)\.(lora_[AB])\.weight")
-_SPLIT_TARGET = re.compile(r"(gate_up|down)_projs\.\d+$")
+_PREFIX = "base_model.model."  # PEFT's, before the model's own names
+_LAYER_PATH = re.compile(r".*\blayers\.\d+\.(?:self_attn\.)?")
+_LAYER_NAMED = re.compile(r"(?:^|\.)\d+\.(?:mlp|self_attn)\.")
 # Unsloth may note the order of lora_B's columns in the settings; this is PEFT's own.
 _PEFT_ORDER = "rank_major"
 
@@ -42,6 +45,7 @@ def write_adapter(source: Path, folder: Path) -> bool:
     Raises:
         ExportError: the adapter's weights are in an order that PEFT would misread, or not whole.
     """
+    from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
     settings = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
@@ -53,9 +57,11 @@ def write_adapter(source: Path, folder: Path) -> bool:
     for path in sorted(source.iterdir()):
         if path.is_file() and path.name not in {"README.md", WEIGHTS, SETTINGS}:
             shutil.copy(path, folder)
-    split = any(_SPLIT_TARGET.search(name) for name in settings["target_modules"] or ())
+    with safe_open(source / WEIGHTS, framework="pt") as weights:
+        keys = list(weights.keys())
+    split = any(_SPLIT_KEY.fullmatch(key) for key in keys)
     if split:
-        settings = fuse_settings(settings)
+        settings = fuse_settings(settings, keys)
         save_file(fuse_split_experts(load_file(source / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
     else:
         shutil.copy(source / WEIGHTS, folder)
@@ -63,12 +69,30 @@ def write_adapter(source: Path, folder: Path) -> bool:
     return split
 
 
-def fuse_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Name the fused parameters in place of the single experts; gate_up first, as the key names want it."""
-    modules = [name for name in settings["target_modules"] if not _SPLIT_TARGET.search(name)]
-    experts = {_SPLIT_TARGET.sub(r"\1_proj", name) for name in settings["target_modules"]} - set(modules)
+def fuse_settings(settings: dict[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """Name the fused parameters in place of the single experts; gate_up first, as the key names want it.
+
+    The names come from the weights': in the settings PEFT keeps of 20 names and more what tells them from other
+    modules, such as "24" for all experts of that number.
+
+    Args:
+        keys: of the adapter's weights, on the split layout.
+    """
+    by_layer = any(_LAYER_NAMED.search(name) for name in settings["target_modules"])
+    modules, experts = set(), set()
+    for key in keys:
+        if match := _SPLIT_KEY.fullmatch(key):
+            experts.add(_name_target(f"{match[1]}.{match[2]}_proj", by_layer=by_layer))
+        else:
+            modules.add(_name_target(key.partition(".lora_")[0], by_layer=by_layer))
     ordered = sorted(experts, key=lambda name: (name.rpartition(".")[0], not name.endswith("gate_up_proj")))
     return settings | {"target_modules": sorted(modules), "target_parameters": ordered}
+
+
+def _name_target(name: str, *, by_layer: bool) -> str:
+    """Name it as `architecture.plan_targets` does: in full for chosen layers, else by what follows the layer."""
+    full = name.removeprefix(_PREFIX)
+    return full if by_layer else _LAYER_PATH.sub("", full)
 
 
 def fuse_split_experts(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from ghostpen.data.manifest import Manifest
 from ghostpen.evaluation.report import render_verdict
 from ghostpen.evaluation.report_shape import Report
 from ghostpen.evaluation.specificity import Interval, Specificity
+from ghostpen.model.checkpoint import is_same_repository
 from ghostpen.model.location import EMBEDDED_PREFIX
 
 ExportTarget = Literal["adapter", "merged", "gguf", "ollama"]
@@ -198,8 +199,12 @@ def _render_training(facts: CardFacts) -> str:
     alpha = 2.0 * recipe["rank"] if lora["alpha"] is None else lora["alpha"]
     layers = "all layers" if lora["layers"] is None else f"layers {', '.join(map(str, lora['layers']))}"
     lines = ["## Training", "", f"- base model: {base_name}"]
+    loaded_name = base.get("loaded_name", base["name"])  # of a folder nothing is recorded: its path is private
+    if not is_same_repository(base["name"], loaded_name):
+        lines.append(f"- trained on its weights as {loaded_name} has them")
     if base.get("revision"):
-        lines.append(f"- revision of the base: `{base['revision']}`")
+        of_base = "the base" if is_same_repository(base["name"], loaded_name) else loaded_name
+        lines.append(f"- revision of {of_base}: `{base['revision']}`")
     if base.get("weights_sha256"):
         lines.append(f"- sha256 of the base's weights: `{base['weights_sha256']}`")
     quantised = "quantised to 4 bits, computed in" if config["model"]["load_in_4bit"] else "loaded in"

@@ -12,6 +12,7 @@ from typing import Any
 
 from ghostpen.config import ModelConfig
 from ghostpen.errors import ExportError
+from ghostpen.model.checkpoint import is_same_repository
 from ghostpen.model.loading import silence_libraries
 from ghostpen.model.location import list_read_errors, resolve_model
 from ghostpen.training.manifest import describe_base
@@ -45,11 +46,8 @@ def plan_merge(model: ModelConfig, *, base: dict[str, Any], replacement: str | N
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    name = replacement or model.name
+    name, revision = (replacement, None) if replacement else choose_base(model, base=base)
     location = resolve_model(name)
-    # In 4 bits, Unsloth loads another repository than the one named: its commit is none of this one's.
-    trained_on = None if model.load_in_4bit else base.get("revision")
-    revision = None if replacement else model.revision or trained_on
     try:
         config = AutoConfig.from_pretrained(location, revision=revision)
     except list_read_errors() as error:
@@ -67,6 +65,21 @@ def plan_merge(model: ModelConfig, *, base: dict[str, Any], replacement: str | N
         parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     size_bytes = parameters * getattr(torch, precision).itemsize
     return MergePlan(location, revision, precision, bool(method), size_bytes)
+
+
+def choose_base(model: ModelConfig, *, base: dict[str, Any]) -> tuple[str, str | None]:
+    """Choose what a run's adapter is merged into, and at which revision: what it was trained on, at its commit.
+
+    Where Unsloth has put a 4-bit repository in the name's place it is the named one, at its newest: nothing is merged
+    into the other, and its commit is none of this one's.
+
+    Args:
+        base: as for `plan_merge`.
+    """
+    loaded_name = base.get("loaded_name")  # None of a folder
+    if loaded_name and (is_same_repository(model.name, loaded_name) or not model.load_in_4bit):
+        return loaded_name, base.get("revision") or model.revision
+    return model.name, model.revision
 
 
 def check_base(plan: MergePlan, *, base: dict[str, Any], name: str) -> None:

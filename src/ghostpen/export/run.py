@@ -163,7 +163,7 @@ def _describe_inputs(source: _Source, settings: ExportSettings, *, card: str) ->
     return {
         "target": settings.target,
         "adapter_sha256": source.adapter_sha256,
-        "base": {key: value for key, value in source.manifest["base_model"].items() if key != "name"},
+        "base": {key: value for key, value in source.manifest["base_model"].items() if not key.endswith("name")},
         "merged_into": settings.base and hashlib.sha256(settings.base.encode()).hexdigest(),
         "gguf_type": settings.gguf_type if settings.target in {"gguf", "ollama"} else None,
         "card_sha256": hashlib.sha256(card.encode()).hexdigest(),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostpen.config import ModelConfig
-from ghostpen.errors import ModelError
+from ghostpen.errors import ConfigError, ModelError
 from ghostpen.model.location import list_read_errors
 
 Layout = Literal["fused", "split"]
@@ -55,19 +55,37 @@ class Loading:
     attention: Storage
 
 
-def resolve_loaded_name(name: str, config: ModelConfig) -> str:
+def resolve_loaded_name(name: str, config: ModelConfig, *, gpu: bool) -> str:
     """Say which published checkpoint Unsloth loads where `name` is asked for; on a GPU only.
 
-    Source: unsloth/models/mapper.py and loader_utils.get_model_name, 2026.10.9.
+    Raises:
+        ConfigError: a revision of `name` is asked for, and Unsloth would take the newest of another.
+
+    Source: unsloth/models/mapper.py, loader_utils.get_model_name and loader._revision_for_resolved_repo, 2026.10.9.
     """
     published = _PUBLISHED.fullmatch(name)
-    if not (published and config.require_gpu):
+    if not (published and gpu):
         return name
-    return f"unsloth/{published[1].lower()}" + ("-unsloth-bnb-4bit" if config.load_in_4bit else "")
+    loaded_name = f"unsloth/{published[1].lower()}" + ("-unsloth-bnb-4bit" if config.load_in_4bit else "")
+    if config.revision and not is_same_repository(name, loaded_name):
+        raise ConfigError(
+            f"model.revision is {config.revision}, but Unsloth loads {loaded_name} in place of model.name {name}, "
+            f'and would drop the revision; set model.name = "{loaded_name}" and a revision of that, or leave '
+            "model.revision out"
+        )
+    return loaded_name
 
 
-def plan_loading(checkpoint: Checkpoint, config: ModelConfig, *, name: str) -> Loading:
+def is_same_repository(name: str, other: str) -> bool:
+    """Tell whether two names mean one repository of the hub, which heeds no case."""
+    return name.lower() == other.lower()
+
+
+def plan_loading(checkpoint: Checkpoint, config: ModelConfig, *, gpu: bool, name: str) -> Loading:
     """Say how `checkpoint` will stand in memory.
+
+    Args:
+        gpu: Unsloth has one there; with model.require_gpu = false, too, it takes one that it finds.
 
     On a GPU, Unsloth leaves MXFP4 experts packed (and ignores load_in_4bit there), packs 16-bit ones into NF4
     with load_in_4bit, and loads the split layout with load_in_4bit only. On the CPU, transformers unpacks MXFP4
@@ -79,7 +97,7 @@ def plan_loading(checkpoint: Checkpoint, config: ModelConfig, *, name: str) -> L
     Source: unsloth/models/vision.py (_mxfp4_lora_keeps_experts_packed), unsloth_zoo/temporary_patches/{mxfp4,
         moe_utils_bnb4bit,gpt_oss}.py and unsloth_zoo/cpu/loader.py, 2026.10.9; the tests load each of them.
     """
-    if checkpoint.packed_by_bnb and not (config.require_gpu and config.load_in_4bit):
+    if checkpoint.packed_by_bnb and not (gpu and config.load_in_4bit):
         raise ModelError(
             f"{name} is a bitsandbytes 4-bit checkpoint: without a GPU, or with model.load_in_4bit = false, its "
             "experts and routers would be left random; set model.load_in_4bit = true and model.require_gpu = true, "
@@ -87,9 +105,9 @@ def plan_loading(checkpoint: Checkpoint, config: ModelConfig, *, name: str) -> L
         )
     experts, attention = checkpoint.experts, checkpoint.attention
     if experts == "mxfp4":
-        experts = "mxfp4" if config.require_gpu else "16 bit"
+        experts = "mxfp4" if gpu else "16 bit"
     elif experts == "16 bit" and config.load_in_4bit:
-        experts, attention = ("nf4" if config.require_gpu else "16 bit"), "nf4"
+        experts, attention = ("nf4" if gpu else "16 bit"), "nf4"
     return Loading(name, checkpoint.layout, experts, attention)
 
 
@@ -166,13 +184,16 @@ def _read_index(path: Path) -> tuple[Collection[str], int | None]:
 
 
 def _read_hub(name: str, revision: str | None) -> tuple[Collection[str], int | None]:
-    from huggingface_hub import get_safetensors_metadata, hf_hub_download
+    from huggingface_hub import get_safetensors_metadata, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, NotASafetensorsRepoError
 
     try:
         try:
             return _read_index(Path(hf_hub_download(name, INDEX_FILE, revision=revision)))
-        except EntryNotFoundError:  # a single file, whose header is read in place
+        except EntryNotFoundError:  # a single file, whose header is read in place, or where an earlier run left it
+            cached = try_to_load_from_cache(name, SINGLE_FILE, revision=revision)
+            if isinstance(cached, str):
+                return _read_header(Path(cached))
             metadata = get_safetensors_metadata(name, revision=revision)
     except (EntryNotFoundError, NotASafetensorsRepoError) + list_read_errors() as error:
         first_line = str(error).strip().splitlines()[0].rstrip(":")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ghostpen.errors import DataError
+from ghostpen.model.device import find_device
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ def _generate(model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], **optio
 
     from ghostpen.model.held_experts import hold_experts
 
-    device = next(model.parameters()).device
+    device = find_device(model)
     stops = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|return|>", "<|end|>"])
     width = max(map(len, rows))
     input_ids = torch.tensor([[stops[0]] * (width - len(row)) + list(row) for row in rows], device=device)

@@ -111,17 +111,18 @@ def inspect_model(
         gpu_bytes: memory of the GPU that the run is meant for.
 
     Raises:
+        ConfigError: model.revision is one of a name that Unsloth replaces by another.
         ModelError: not there, not a gpt-oss, or it can't be loaded in this mode.
         TargetError: the adapter that the settings ask for can't be put on it.
     """
     run = config or load_inspected_config(None, model=name)
     location = str(description) if description else resolve_model(name, needs_weights=False)
     local = Path(location).is_dir()
-    loaded_name = name if local else resolve_loaded_name(name, run.model)
+    gpu = run.model.require_gpu  # where the run is meant for, not here
+    loaded_name = name if local else resolve_loaded_name(name, run.model, gpu=gpu)
     if not local:
         location = loaded_name
-    # A published name that Unsloth replaces is another repository: the revision belongs to the one that was named.
-    revision = run.model.revision if loaded_name == name else None
+    revision = run.model.revision
     settings = read_settings(location, name=name, revision=revision)
     checkpoint = read_checkpoint(location, revision=revision)
     if checkpoint.layers != settings.num_hidden_layers:
@@ -131,7 +132,7 @@ def inspect_model(
         )
     if checkpoint.packed_by_bnb and "load_in_4bit" not in run.model.model_fields_set:
         run = run.model_copy(update={"model": run.model.model_copy(update={"load_in_4bit": True})})
-    loading = plan_loading(checkpoint, run.model, name=loaded_name)
+    loading = plan_loading(checkpoint, run.model, gpu=gpu, name=loaded_name)
     model = build_meta_model(settings, loading)
     plan = plan_targets(model, run.lora)
     sizes = read_sizes(settings)

@@ -12,14 +12,15 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ghostpen.config import LoraConfig, ModelConfig
 from ghostpen.errors import ModelError
 from ghostpen.model.architecture import TargetPlan, check_attached, plan_targets
-from ghostpen.model.checkpoint import plan_loading, read_checkpoint
+from ghostpen.model.checkpoint import plan_loading, read_checkpoint, resolve_loaded_name
+from ghostpen.model.device import find_device
 from ghostpen.model.location import list_read_errors, resolve_model
 
 # Loggers of notices that say nothing to a person, on standard error, where ghostpen's own errors are one line.
@@ -41,6 +42,7 @@ class LoadedModel:
     model: Any  # GptOssForCausalLM, or PeftModel around it
     tokenizer: Any
     name: str  # as the config says it
+    source: str  # what was really read: a folder, or the hub id that Unsloth put in the name's place
     device: str  # "cpu" or "cuda"
 
 
@@ -79,13 +81,23 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
     """Load the base model and its tokenizer.
 
     Raises:
-        ModelError: not there, not a gpt-oss, or no GPU where one is required.
+        ConfigError: model.revision is one of a name that Unsloth replaces by another.
+        ModelError: not there, not a gpt-oss, not to be loaded in this mode, or no GPU where one is required.
     """
+    import torch
+
     location = resolve_model(config.name)
-    if Path(location).is_dir():  # for a published name, Unsloth's own table chooses a checkpoint that fits the mode
-        plan_loading(read_checkpoint(location), config, name=config.name)
+    is_folder = Path(location).is_dir()
+    gpu = config.require_gpu or torch.cuda.is_available()
+    source = location if is_folder else resolve_loaded_name(config.name, config, gpu=gpu)
+    if is_folder:
+        plan_loading(read_checkpoint(location), config, gpu=gpu, name=config.name)
     unsloth = import_unsloth(require_gpu=config.require_gpu)
-    loaded = read_base(unsloth, location, config, max_length=max_length)
+    # Where Unsloth puts another name in place, its own table chooses a checkpoint that fits the mode. Its import has
+    # settings for the hub's client, and so comes first.
+    if not is_folder and source == location:
+        plan_loading(read_checkpoint(location, revision=config.revision), config, gpu=gpu, name=config.name)
+    loaded = read_base(unsloth, source, config, max_length=max_length)
     if loaded.device == "cpu":
         from ghostpen.model.cpu_kernels import keep_freed_memory, use_cpu_kernels
 
@@ -94,23 +106,19 @@ def load_base(config: ModelConfig, *, max_length: int) -> LoadedModel:
     return loaded
 
 
-def read_base(unsloth: Any, location: str, config: ModelConfig, *, max_length: int) -> LoadedModel:
-    """Read the base model and its tokenizer from where `resolve_model` found it.
+def read_base(unsloth: Any, source: str, config: ModelConfig, *, max_length: int) -> LoadedModel:
+    """Read the base model and its tokenizer from a folder or from the hub.
 
     Raises:
         ModelError: not there, or not a gpt-oss.
     """
     import torch
 
+    gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-                location,
-                max_seq_length=max_length,
-                dtype=getattr(torch, config.precision),
-                load_in_4bit=config.load_in_4bit,
-                revision=config.revision,
-                use_gradient_checkpointing=_CHECKPOINTING[config.checkpointing],
+                source, **plan_arguments(config, max_length=max_length, gpu=gpu)
             )
         except list_read_errors() as error:
             first_line = str(error).strip().splitlines()[0].rstrip(":")
@@ -120,8 +128,33 @@ def read_base(unsloth: Any, location: str, config: ModelConfig, *, max_length: i
             f'model.name {config.name} is a "{model.config.model_type}", and ghostpen adapts gpt_oss; '
             "set it to a gpt-oss such as unsloth/gpt-oss-20b"
         )
-    device = next(model.parameters()).device.type
-    return LoadedModel(model=model, tokenizer=tokenizer, name=config.name, device=device)
+    return LoadedModel(model, tokenizer, name=config.name, source=source, device=find_device(model).type)
+
+
+def plan_arguments(config: ModelConfig, *, max_length: int, gpu: int | None) -> dict[str, Any]:
+    """Say how Unsloth is to load: the whole model on one device.
+
+    Left to itself, it moves the input embedding to the host's memory where a training step would want the room
+    (at loading, and again with the adapter), and spreads a model over all GPUs of the machine. Neither is made
+    for here; too little memory is better an error that says so.
+
+    Args:
+        gpu: number of this process's GPU; None without one.
+
+    Source: unsloth/models/_utils.py (offload_embedding_if_tight) and loader_utils.py (requested_device_map),
+        2026.10.9.
+    """
+    import torch
+
+    placement = {} if gpu is None else {"device_map": {"": f"cuda:{gpu}"}}
+    return placement | {
+        "max_seq_length": max_length,
+        "dtype": getattr(torch, config.precision),
+        "load_in_4bit": config.load_in_4bit,
+        "revision": config.revision,
+        "use_gradient_checkpointing": _CHECKPOINTING[config.checkpointing],
+        "offload_embedding": False,
+    }
 
 
 def attach_adapter(
@@ -157,7 +190,7 @@ def attach_adapter(
             finetune_vision_layers=True,
         )
     check_attached(model, plan)
-    return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device), plan
+    return replace(loaded, model=model), plan
 
 
 def prepare_for_training(loaded: LoadedModel, *, gradient_checkpointing: str) -> None:
@@ -187,12 +220,12 @@ def load_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
     except (RuntimeError,) + list_read_errors() as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(f"the adapter in {folder} does not fit {loaded.name}: {first_line}") from error
-    return LoadedModel(model, loaded.tokenizer, loaded.name, loaded.device)
+    return replace(loaded, model=model)
 
 
 def unload_adapter(loaded: LoadedModel) -> LoadedModel:
     """Take the adapter off again and give the base model back as it was."""
-    return LoadedModel(loaded.model.unload(), loaded.tokenizer, loaded.name, loaded.device)
+    return replace(loaded, model=loaded.model.unload())
 
 
 def check_adapter_base(folder: Path, name: str) -> None:

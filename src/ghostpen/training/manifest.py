@@ -109,7 +109,11 @@ def _say_how_to_go_on(folder: Path) -> str:
 
 
 def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
-    """Say which base model it was: a hub commit, or the hash of the weights in a folder."""
+    """Say which base model it was: a hub commit, or the hash of the weights in a folder.
+
+    Args:
+        location: what was really read, a folder or a hub id: the commit is of that. name: as the config says it.
+    """
     folder = Path(location)
     if folder.is_dir():
         digest = hashlib.sha256()
@@ -118,7 +122,34 @@ def describe_base(location: str, model: Any, *, name: str) -> dict[str, Any]:
                 while block := file.read(2**20):
                     digest.update(block)
         return {"name": name, "weights_sha256": digest.hexdigest()}
-    return {"name": name, "revision": getattr(model.config, "_commit_hash", None)}
+    return {"name": name, "loaded_name": location, "revision": getattr(model.config, "_commit_hash", None)}
+
+
+def check_same_base(began_with: Mapping[str, Any], base: Mapping[str, Any], *, folder: Path) -> str | None:
+    """Make sure that a run goes on with the weights that it began with.
+
+    Args:
+        began_with, base: what `describe_base` said then and says now. folder: the run's, for the error.
+
+    Returns:
+        A warning where only the hub's commit is another: most commits leave the weights alone.
+
+    Raises:
+        ConfigError: other weights, or another repository.
+    """
+    for key in ("weights_sha256", "loaded_name"):
+        if key in began_with and began_with[key] != base.get(key):  # an older version noted no loaded_name
+            raise ConfigError(
+                f"the run in {folder} began with another base model: its {key} was {began_with.get(key)}, and that "
+                f"of model.name {base['name']} is {base.get(key)}; put the old one back, or train anew under another "
+                "name (--set name=...)"
+            )
+    if began_with.get("revision") != base.get("revision"):
+        return (
+            f"{base['loaded_name']} is at commit {base.get('revision')} now, and the run began with "
+            f"{began_with.get('revision')}"
+        )
+    return None
 
 
 def read_git_commit(environ: Mapping[str, str]) -> str | None:

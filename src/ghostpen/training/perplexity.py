@@ -17,6 +17,7 @@ import torch
 from ghostpen.data.samples import IGNORED_LABEL, EvalWindow, render_eval_windows
 from ghostpen.data.sections import Section
 from ghostpen.errors import NothingCountedError
+from ghostpen.model.device import find_device
 from ghostpen.score import Score
 from ghostpen.training.loss import compute_loss_nats
 from ghostpen.training.ranks import ALONE, Ranks
@@ -127,7 +128,7 @@ def score_sections(
 
 @torch.no_grad()
 def _score_batch(model: Any, batch: Sequence[EvalWindow]) -> list[tuple[float, int]]:
-    device = next(model.parameters()).device
+    device = find_device(model)
     input_ids = pad_right([one.input_ids for one in batch], 0).to(device)
     labels = pad_right([one.labels for one in batch], IGNORED_LABEL).to(device)
     hidden, weight = compute_hidden(model, input_ids)

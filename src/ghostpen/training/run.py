@@ -17,11 +17,16 @@ from ghostpen.data.samples import TrainSample
 from ghostpen.data.sections import CONTRAST_SPLITS, Section, load_sections
 from ghostpen.errors import ConfigError, DataError
 from ghostpen.files import write_text_atomically
-from ghostpen.model.location import resolve_model
 from ghostpen.training.checkpoints import find_newest_checkpoint, read_step
 from ghostpen.training.execution import SAMPLES, Start, execute_training
 from ghostpen.training.hold import hold_run
-from ghostpen.training.manifest import build_manifest, describe_base, read_manifest, write_manifest
+from ghostpen.training.manifest import (
+    build_manifest,
+    check_same_base,
+    describe_base,
+    read_manifest,
+    write_manifest,
+)
 from ghostpen.training.ranks import ALONE, Ranks
 from ghostpen.training.recipe import apply_recipe, build_recipe
 from ghostpen.training.samples_file import render_continuations
@@ -58,8 +63,8 @@ def train_run(
         run_id: of a new run, for its manifest and the tracker; None makes one up. The control's has -control behind.
 
     Raises:
-        ConfigError: the run's folder holds another run, or an unfinished one and `resume` is false, or another
-            process works in it.
+        ConfigError: the run's folder holds another run, one of other base weights, or an unfinished one and `resume`
+            is false, or another process works in it; or the router's balance can't be trained.
         DataError: the data are not there, or too little for one sample.
         ModelError, TargetError: the base model cannot be loaded or adapted as asked.
         TrainingStopped: the loss or a gradient was none to follow, or nothing was learned; the best adapter until
@@ -111,7 +116,7 @@ def train_run(
     loaded, targets = attach_adapter(
         loaded, settings.lora, seed=config.train.seed, gradient_checkpointing=config.model.checkpointing
     )
-    base = describe_base(resolve_model(config.model.name), loaded.model, name=config.model.name)
+    base = describe_base(loaded.source, loaded.model, name=config.model.name)
     ranks.wait()  # what can be refused is refused before anything is written, by any process
     with ExitStack() as stack:
         ranks.share(lambda: stack.enter_context(hold_run(start.folder)))
@@ -124,6 +129,8 @@ def train_run(
                 + (f"going on from {start.checkpoint}" if start.checkpoint else "starting anew"),
                 soft_wrap=True,
             )
+        if start.checkpoint and (warning := ranks.share(lambda: _compare_base(start.folder, base))):
+            console.print(f"warning: {warning}", soft_wrap=True)
         manifest = build_manifest(
             config,
             recipe=recipe,
@@ -163,6 +170,11 @@ def train_run(
             raise outcome.failure
         console.print(f"adapter, curve and samples are in {start.folder}")
     return TrainResult(start.folder, False, outcome.tokens_seen)
+
+
+def _compare_base(folder: Path, base: Mapping[str, Any]) -> str | None:
+    began = read_manifest(folder)
+    return check_same_base(began["base_model"], base, folder=folder) if began else None
 
 
 def _leave_finished(start: Start, manifest: Mapping[str, Any], *, console: Console) -> TrainResult:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from ghostpen import config
 from ghostpen.errors import ExportError
-from ghostpen.export.adapter import fuse_settings, fuse_split_experts, write_adapter
+from ghostpen.export.adapter import WEIGHTS, fuse_settings, fuse_split_experts, write_adapter
+from ghostpen.model.architecture import plan_targets
 
 EXPERTS = [f"mlp.experts.{side}_projs.{number}" for side in ("down", "gate_up") for number in (2, 0, 3, 1)]
 
@@ -71,8 +73,10 @@ def test_split_experts_become_the_fused_parameters_with_the_same_update(
 
 
 def test_split_settings_name_the_fused_parameters_gate_up_first(split_adapter: tuple[Path, Any]) -> None:
+    from safetensors.torch import load_file
+
     settings = json.loads((split_adapter[0] / "adapter_config.json").read_text(encoding="utf-8"))
-    fused = fuse_settings(settings)
+    fused = fuse_settings(settings, load_file(split_adapter[0] / "adapter_model.safetensors"))
     assert fused["target_modules"] == ["q_proj"]
     # PEFT nests in this order, and the key names say nothing else of which is which.
     assert fused["target_parameters"] == ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -81,12 +85,38 @@ def test_split_settings_name_the_fused_parameters_gate_up_first(split_adapter: t
 
 def test_split_settings_of_chosen_layers_keep_the_layers() -> None:
     names = [f"model.layers.{layer}.{name}" for layer in (3, 1) for name in EXPERTS]
-    assert fuse_settings({"target_modules": names})["target_parameters"] == [
+    keys = [f"base_model.model.{name}.lora_A.weight" for name in names]
+    assert fuse_settings({"target_modules": names}, keys)["target_parameters"] == [
         "model.layers.1.mlp.experts.gate_up_proj",
         "model.layers.1.mlp.experts.down_proj",
         "model.layers.3.mlp.experts.gate_up_proj",
         "model.layers.3.mlp.experts.down_proj",
     ]
+
+
+@pytest.mark.parametrize("chosen", [None, [1, 22]])
+def test_split_settings_that_peft_has_shortened_become_the_names_of_the_plan(
+    make_tiny_model: Callable[..., Any], chosen: list[int] | None
+) -> None:
+    """gpt-oss-20b's 24 layers of 32 experts: PEFT keeps "24" for both projections of expert 24."""
+    import torch
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
+    with torch.device("meta"):
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "head_dim": 2}
+        plain = make_tiny_model(num_hidden_layers=24, num_local_experts=32, **sizes)
+        model = split_experts(make_tiny_model(num_hidden_layers=24, num_local_experts=32, **sizes))
+        lora = config.LoraConfig(rank=1, layers=chosen)
+        split = plan_targets(model, lora)
+        assert len(split.target_modules) == (2 * 68 if chosen else 68)
+        settings = LoraConfig(r=1, target_modules=list(split.target_modules), task_type="CAUSAL_LM")
+        adapted = get_peft_model(model, settings)
+    kept = adapted.peft_config["default"].target_modules
+    assert ("24" in kept) == (chosen is None)
+    fused = fuse_settings({"target_modules": sorted(kept)}, get_peft_model_state_dict(adapted))
+    wanted = plan_targets(plain, lora)
+    assert fused["target_modules"] == sorted(wanted.target_modules)
+    assert fused["target_parameters"] == list(wanted.target_parameters)
 
 
 def test_split_experts_with_one_missing_are_refused() -> None:
@@ -101,12 +131,15 @@ def test_split_experts_with_one_missing_are_refused() -> None:
 
 
 def test_fused_adapter_is_copied_as_it_is(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
     source, out = tmp_path / "adapter", tmp_path / "out"
     source.mkdir()
     out.mkdir()
     settings = {"target_modules": ["q_proj"], "target_parameters": ["mlp.experts.down_proj"], "r": 4}
     (source / "adapter_config.json").write_text(json.dumps(settings))
-    (source / "adapter_model.safetensors").write_bytes(b"weights")
+    save_file({"q_proj.lora_A.weight": torch.ones(4, 8)}, source / "adapter_model.safetensors")
     (source / "tokenizer.json").write_text("{}")
     (source / "README.md").write_text("PEFT's empty card")
     assert not write_adapter(source, out)
@@ -115,7 +148,7 @@ def test_fused_adapter_is_copied_as_it_is(tmp_path: Path) -> None:
         "adapter_model.safetensors",
         "tokenizer.json",
     }
-    assert (out / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert (out / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
     assert json.loads((out / "adapter_config.json").read_text()) == settings
 
 

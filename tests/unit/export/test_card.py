@@ -138,6 +138,14 @@ def test_card_tells_how_text_is_held_out(divided: bool, said: str) -> None:
     assert said in render_card(replace(FACTS, data=data)).splitlines()
 
 
+def test_card_names_the_repository_that_the_commit_is_of() -> None:
+    base = {"name": "openai/gpt-oss-20b", "loaded_name": "unsloth/gpt-oss-20b", "revision": "abc123"}
+    lines = render_card(replace(FACTS, manifest=MANIFEST | {"base_model": base})).splitlines()
+    assert "- base model: openai/gpt-oss-20b" in lines
+    assert "- trained on its weights as unsloth/gpt-oss-20b has them" in lines
+    assert "- revision of unsloth/gpt-oss-20b: `abc123`" in lines
+
+
 def test_card_tells_what_was_trained_on_what() -> None:
     card = render_card(FACTS)
     for line in (

@@ -9,7 +9,7 @@ import pytest
 
 from ghostpen.config import ModelConfig
 from ghostpen.errors import ExportError, ModelError
-from ghostpen.export.merge import check_base, plan_merge, write_merged
+from ghostpen.export.merge import check_base, choose_base, plan_merge, write_merged
 
 # OCP Microscaling Formats 1.0, table of FP4 E2M1: sign, two bits of exponent, one of mantissa.
 FP4 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
@@ -122,6 +122,26 @@ def test_base_whose_weights_changed_is_refused(mxfp4_base: tuple[Path, dict[str,
     check_base(plan, base={"revision": "abc"}, name="base")
     with pytest.raises(ExportError, match="the weights of base are not those"):
         check_base(plan, base={"weights_sha256": "0" * 64}, name="base")
+
+
+UNSLOTH_S, FOUR_BIT = "unsloth/gpt-oss-20b", "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
+
+
+@pytest.mark.parametrize(
+    ("name", "in_4bit", "base", "chosen"),
+    [
+        ("embedded:tiny", False, {"weights_sha256": "ab"}, ("embedded:tiny", None)),
+        (UNSLOTH_S, False, {"loaded_name": UNSLOTH_S, "revision": "c0"}, (UNSLOTH_S, "c0")),
+        # The commit is one of Unsloth's repository, and OpenAI's has none of that name.
+        ("openai/gpt-oss-20b", False, {"loaded_name": UNSLOTH_S, "revision": "c0"}, (UNSLOTH_S, "c0")),
+        (UNSLOTH_S, True, {"loaded_name": FOUR_BIT, "revision": "c0"}, (UNSLOTH_S, None)),
+        ("my/gpt-oss", True, {"loaded_name": "my/gpt-oss", "revision": "c0"}, ("my/gpt-oss", "c0")),
+    ],
+)
+def test_base_on_the_hub_is_merged_at_the_commit_of_its_own_repository(
+    name: str, in_4bit: bool, base: dict[str, Any], chosen: tuple[str, str | None]
+) -> None:
+    assert choose_base(ModelConfig(name=name, load_in_4bit=in_4bit), base=base) == chosen
 
 
 def test_base_that_is_not_at_hand_is_one_line() -> None:

@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 from tests.headers import Tensors, write_header, write_index
 
-from ghostpen.config import ModelConfig
-from ghostpen.errors import ModelError
-from ghostpen.model.checkpoint import Checkpoint, describe_names, plan_loading, read_checkpoint
+from ghostpen.config import DataConfig, ModelConfig, RunConfig
+from ghostpen.errors import ConfigError, ModelError
+from ghostpen.model.checkpoint import (
+    Checkpoint,
+    describe_names,
+    plan_loading,
+    read_checkpoint,
+    resolve_loaded_name,
+)
+from ghostpen.model.inspection import inspect_model
+from ghostpen.model.loading import load_base
 
 FUSED: Tensors = {
     f"model.layers.{layer}.mlp.experts.{name}": ("BF16", (2, 3, 4))
@@ -88,7 +96,7 @@ def test_loading_of_a_fused_checkpoint_follows_the_mode(
     experts: str, in_4bit: bool, gpu: bool, in_memory: tuple[str, str]
 ) -> None:
     checkpoint = Checkpoint("fused", experts, "16 bit", 2, None)  # type: ignore[arg-type]
-    loading = plan_loading(checkpoint, ModelConfig(name="a", load_in_4bit=in_4bit, require_gpu=gpu), name="a")
+    loading = plan_loading(checkpoint, ModelConfig(name="a", load_in_4bit=in_4bit), gpu=gpu, name="a")
 
     assert (loading.layout, loading.experts, loading.attention) == ("fused", *in_memory)
 
@@ -97,4 +105,44 @@ def test_saved_fused_nf4_without_a_gpu_is_refused() -> None:
     checkpoint = Checkpoint("fused", "nf4", "nf4", 2, None)
 
     with pytest.raises(ModelError, match="experts and routers would be left random"):
-        plan_loading(checkpoint, ModelConfig(name="a", load_in_4bit=True, require_gpu=False), name="a")
+        plan_loading(checkpoint, ModelConfig(name="a", load_in_4bit=True), gpu=False, name="a")
+
+
+def test_name_on_the_hub_without_a_gpu_is_what_is_loaded() -> None:
+    config = ModelConfig(name="openai/gpt-oss-20b", revision="abc")
+
+    assert resolve_loaded_name(config.name, config, gpu=False) == "openai/gpt-oss-20b"
+
+
+@pytest.mark.parametrize(
+    ("name", "in_4bit", "loaded_name"),
+    [
+        ("openai/gpt-oss-20b", False, "unsloth/gpt-oss-20b"),
+        ("unsloth/gpt-oss-20b", True, "unsloth/gpt-oss-20b-unsloth-bnb-4bit"),
+        ("unsloth/gpt-oss-20b-unsloth-bnb-4bit", False, "unsloth/gpt-oss-20b"),
+    ],
+)
+def test_revision_of_a_name_that_unsloth_replaces_is_refused(name: str, in_4bit: bool, loaded_name: str) -> None:
+    config = ModelConfig(name=name, load_in_4bit=in_4bit, revision="abc")
+
+    with pytest.raises(ConfigError, match=f'model.revision is abc.*; set model.name = "{loaded_name}"'):
+        resolve_loaded_name(name, config, gpu=True)
+    with pytest.raises(ConfigError, match="would drop the revision"):
+        inspect_model(name, RunConfig(name="inspected", data=DataConfig(dir=Path()), model=config))
+    with pytest.raises(ConfigError, match="would drop the revision"):
+        load_base(config, max_length=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_4bit"),
+    [
+        ("unsloth/gpt-oss-20b", False),
+        ("Unsloth/GPT-OSS-20b", False),  # one repository: the hub heeds no case
+        ("unsloth/gpt-oss-20b-unsloth-bnb-4bit", True),
+        ("somebody/gpt-oss-20b", True),
+    ],
+)
+def test_revision_of_a_name_that_stays_is_taken(name: str, in_4bit: bool) -> None:
+    config = ModelConfig(name=name, load_in_4bit=in_4bit, revision="abc")
+
+    assert resolve_loaded_name(name, config, gpu=True).lower() == name.lower()

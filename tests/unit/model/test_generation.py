@@ -84,6 +84,21 @@ def test_generate_likeliest_takes_what_the_model_finds_likeliest(tiny_model: Any
     assert [len(ids) for ids in written] == [5, 5, 5]
 
 
+def test_generate_likeliest_gives_ids_and_mask_to_the_device_of_the_output_head(
+    offloaded_model: Any, tokenizer: Any
+) -> None:
+    """transformers' own generate would only warn of the devices, and is not asked here."""
+    given: dict[str, Any] = {}
+
+    def generate(**options: Any) -> Any:
+        given.update(options)
+        return options["input_ids"]
+
+    offloaded_model.generate = generate
+    generate_likeliest(offloaded_model, tokenizer, [[5, 6]], tokens=1)
+    assert (given["input_ids"].device.type, given["attention_mask"].device.type) == ("cpu", "cpu")
+
+
 def test_generate_text_leaves_random_numbers_and_mood_as_they_are(tiny_model: Any, tokenizer: Any) -> None:
     import torch
 

@@ -16,12 +16,16 @@ pytestmark = pytest.mark.slow
 
 
 def run_beside(hub: Hub, home: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return run_python(hub, home, "-m", "ghostpen", *words, **environ)
+
+
+def run_python(hub: Hub, home: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     with hub.serve() as address:
-        environment = os.environ | environ | {
+        environment = os.environ | {
             "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "CUDA_VISIBLE_DEVICES": "",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-        }  # fmt: skip
-        command = [sys.executable, "-m", "ghostpen", *words]
+        } | environ  # fmt: skip
+        command = [sys.executable, *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT)
 
 
@@ -103,3 +107,45 @@ def test_inspect_of_a_hub_model_without_weights_is_one_line(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: somebody/empty could not be read: ")
     assert done.stderr.count("\n") == 1
+
+
+LOAD = """
+from ghostpen.config import ModelConfig
+from ghostpen.errors import ModelError
+from ghostpen.model.loading import load_base
+
+try:
+    load_base(ModelConfig(name="somebody/packed-gpt-oss", require_gpu=False), max_length=64)
+except ModelError as error:
+    print(error.message)
+"""
+READ = """
+from ghostpen.model.checkpoint import read_checkpoint
+
+print(read_checkpoint("somebody/gpt-oss-20b").experts)
+"""
+
+
+def test_split_checkpoint_on_the_hub_in_a_mode_that_leaves_it_random_is_refused_before_a_weight(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "written"
+    write_index(path, list_gpt_oss_20b("split"))
+    files = {"config.json": json.dumps(GPT_OSS_20B).encode(), "model.safetensors.index.json": path.read_bytes()}
+    hub = Hub("somebody/packed-gpt-oss", files)
+    done = run_python(hub, tmp_path, "-c", LOAD)
+
+    assert "somebody/packed-gpt-oss is a bitsandbytes 4-bit checkpoint" in done.stdout, done.stderr
+    assert "experts and routers would be left random" in done.stdout
+    assert [name for name, _ in hub.fetched] == ["model.safetensors.index.json"]
+
+
+def test_single_file_that_was_fetched_before_is_read_without_the_hub(tmp_path: Path) -> None:
+    path = tmp_path / "written"
+    write_header(path, list_gpt_oss_20b("bf16"))
+    hub = Hub("somebody/gpt-oss-20b", {"model.safetensors": path.read_bytes()})
+    fetch = "import huggingface_hub as hub; hub.hf_hub_download('somebody/gpt-oss-20b', 'model.safetensors')"
+    assert run_python(hub, tmp_path, "-c", fetch).returncode == 0
+    done = run_python(hub, tmp_path, "-c", READ, HF_HUB_OFFLINE="1")
+
+    assert (done.returncode, done.stdout) == (0, "16 bit\n"), done.stderr

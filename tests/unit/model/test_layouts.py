@@ -12,12 +12,12 @@ import pytest
 import torch
 from tests.checkpoints import write_fused, write_mxfp4, write_split
 
-from ghostpen.config import LoraConfig, load_inspected_config
+from ghostpen.config import LoraConfig, ModelConfig, load_inspected_config
 from ghostpen.errors import ModelError, TargetError
 from ghostpen.model.architecture import check_attached, check_gradients, plan_targets
 from ghostpen.model.checkpoint import read_checkpoint, resolve_loaded_name
 from ghostpen.model.inspection import Inspection, inspect_model
-from ghostpen.model.loading import load_base
+from ghostpen.model.loading import load_base, plan_arguments
 
 ROOT = Path(__file__).parents[3]
 PRETENDED_GPU = ROOT / "tests/stand_ins/pretended_gpu.py"
@@ -121,6 +121,12 @@ def test_adapter_on_unsloth_s_gpu_classes_is_saved_taken_off_and_read_back_to_th
     assert (found["moved"], found["unloaded_is_base"], found["reloaded_is_saved"]) == (True, True, True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_input_embedding_of_unsloth_s_gpu_classes_stays_with_the_layers(answers: dict[str, Any], mode: str) -> None:
+    assert answers[mode]["offload_embedding"] is False  # left to itself it is "auto"
+
+
 def compute_likeness(ours: list[list[float]] | torch.Tensor, theirs: torch.Tensor) -> float:
     """Return the cosine between two models' logits."""
     return float(torch.nn.functional.cosine_similarity(torch.as_tensor(ours).flatten(), theirs.flatten(), dim=0))
@@ -167,7 +173,7 @@ def test_published_names_are_replaced_as_unsloth_does(answers: dict[str, Any]) -
     for name in PUBLISHED:
         for in_4bit in (True, False):
             settings = [f"model.load_in_4bit={str(in_4bit).lower()}"]
-            ours = resolve_loaded_name(name, load_inspected_config(None, settings, model=name).model)
+            ours = resolve_loaded_name(name, load_inspected_config(None, settings, model=name).model, gpu=True)
             assert ours == answers["names"][name][str(in_4bit)], name
 
 
@@ -175,10 +181,11 @@ def test_published_names_are_replaced_as_unsloth_does(answers: dict[str, Any]) -
 def test_what_ghostpen_passes_is_what_unsloth_s_gpu_classes_take(answers: dict[str, Any]) -> None:
     taken = answers["parameters"]
 
-    # As in model/loading.py; a name that is not there would go into **kwargs, and be lost.
-    loading = {"max_seq_length", "dtype", "load_in_4bit", "revision", "use_gradient_checkpointing"}
-    assert loading <= set(taken["FastLanguageModel.from_pretrained"])
-    adapting = {
+    # A name that is not there would go into **kwargs, and be lost.
+    loading = plan_arguments(ModelConfig(name="unsloth/gpt-oss-20b"), max_length=64, gpu=1)
+    assert (loading["offload_embedding"], loading["device_map"]) == (False, {"": "cuda:1"})
+    assert set(loading) <= set(taken["FastLanguageModel.from_pretrained"])
+    adapting = {  # as in model/loading.py
         "r", "lora_alpha", "lora_dropout", "bias", "target_modules", "target_parameters", "random_state",
         "use_gradient_checkpointing",
     }  # fmt: skip

@@ -37,9 +37,9 @@ def load_profile(gpu_gb: int) -> RunConfig:
 
 
 def plan_profile(config: RunConfig) -> Loading:
-    name = resolve_loaded_name(config.model.name, config.model)
+    name = resolve_loaded_name(config.model.name, config.model, gpu=True)
     layout, experts = PUBLISHED[name]
-    return plan_loading(Checkpoint(layout, experts, "16 bit", 24, None), config.model, name=name)
+    return plan_loading(Checkpoint(layout, experts, "16 bit", 24, None), config.model, gpu=True, name=name)
 
 
 def estimate_profile(gpu_gb: int) -> MemoryEstimate:

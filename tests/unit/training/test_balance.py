@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from ghostpen.config import LoraConfig
+from ghostpen.errors import ConfigError
 from ghostpen.model.architecture import check_gradients, plan_targets
 from ghostpen.training.balance import RouterLogits, compute_balance
+from ghostpen.training.forward import give_forward_the_loss
 
 
 def test_balance_of_uniform_logits_is_one() -> None:
@@ -72,6 +74,27 @@ def test_router_logits_do_not_hold_what_checkpointing_computes_again(tiny_model:
             loss = tiny_model(input_ids=torch.arange(6)[None], use_cache=False).logits.sum()
         (loss + compute_balance(collected, experts_per_token=2)).backward()
         assert len(collected) == 2
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_balance_under_checkpointing_trains_something_or_is_refused(tiny_model: Any, reentrant: bool) -> None:
+    """Unsloth checkpoints reentrantly on one GPU: the layers run without a graph, and the balance is a constant."""
+    tiny_model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    tiny_model.enable_input_require_grads()  # as Unsloth does
+    tiny_model.train()
+    give_forward_the_loss(tiny_model, RouterLogits(tiny_model))
+    ids = torch.arange(6)[None]
+
+    if reentrant:
+        with pytest.raises(ConfigError, match=r"train\.router_aux_loss_coef.*gradient_checkpointing = \"off\""):
+            tiny_model(input_ids=ids, labels=ids, sum_nats=True)
+    else:
+        nats, balance = tiny_model(input_ids=ids, labels=ids, sum_nats=True)
+        (0 * nats + balance).backward()
+        assert float(tiny_model.model.layers[0].mlp.router.weight.grad.abs().max()) > 0
+    with torch.no_grad():
+        tiny_model.eval()
+        assert float(tiny_model(input_ids=ids, labels=ids, sum_nats=True)[1]) > 0
 
 
 def test_router_logits_of_a_router_with_an_adapter_are_the_adapted_ones(tiny_model: Any) -> None:

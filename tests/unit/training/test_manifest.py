@@ -14,6 +14,7 @@ from ghostpen.training.checkpoints import seal_checkpoint
 from ghostpen.training.manifest import (
     PACKAGES,
     build_manifest,
+    check_same_base,
     describe_base,
     read_git_commit,
     read_manifest,
@@ -131,12 +132,43 @@ def test_describe_base_in_a_folder_hashes_all_weights_in_order(tmp_path: Path) -
     assert described == {"name": "embedded:tiny", "weights_sha256": hashlib.sha256(b"onetwo").hexdigest()}
 
 
-def test_describe_base_from_the_hub_names_the_commit() -> None:
+def test_describe_base_from_the_hub_names_the_commit_and_whose_it_is() -> None:
     model = SimpleNamespace(config=SimpleNamespace(_commit_hash="0123abc"))
 
-    described = describe_base("unsloth/gpt-oss-20b", model, name="unsloth/gpt-oss-20b")
+    described = describe_base("unsloth/gpt-oss-20b", model, name="openai/gpt-oss-20b")
 
-    assert described == {"name": "unsloth/gpt-oss-20b", "revision": "0123abc"}
+    assert described == {
+        "name": "openai/gpt-oss-20b",
+        "loaded_name": "unsloth/gpt-oss-20b",
+        "revision": "0123abc",
+    }
+
+
+HUB = {"name": "my/gpt-oss", "loaded_name": "my/gpt-oss", "revision": "c0"}
+FOLDER = {"name": "base", "weights_sha256": "ab"}
+
+
+def test_base_that_a_run_began_with_is_the_same() -> None:
+    assert check_same_base(HUB, dict(HUB), folder=Path("runs/mine")) is None
+    assert check_same_base(FOLDER, dict(FOLDER), folder=Path("runs/mine")) is None
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (HUB | {"loaded_name": "unsloth/gpt-oss-20b"}, "its loaded_name was my/gpt-oss, .* is unsloth/gpt-oss-20b"),
+        ({"name": "my/gpt-oss", "weights_sha256": "ab"}, "its weights_sha256 was None, .* is ab"),
+    ],
+)
+def test_base_of_other_weights_than_a_run_began_with_is_refused(base: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"the run in runs/mine began with another base model: {said}; put"):
+        check_same_base(HUB, base, folder=Path("runs/mine"))
+
+
+def test_base_at_another_commit_is_told() -> None:
+    assert check_same_base(HUB, HUB | {"revision": "c1"}, folder=Path("runs/mine")) == (
+        "my/gpt-oss is at commit c1 now, and the run began with c0"
+    )
 
 
 def test_read_git_commit_in_an_image_is_the_one_it_was_built_from() -> None:

@@ -126,6 +126,12 @@ def test_batch_loss_and_its_gradients_equal_full_logits(tiny_model: Any) -> None
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
+def test_score_sections_with_the_input_embedding_on_another_device_is_the_same(
+    tiny_model: Any, offloaded_model: Any, tokenizer: Any, sections: list[Section]
+) -> None:
+    assert score(offloaded_model, tokenizer, sections) == score(tiny_model, tokenizer, sections)
+
+
 def test_pad_right_by_hand() -> None:
     assert pad_right([[1, 2, 3], [4]], -100).tolist() == [[1, 2, 3], [4, -100, -100]]
 

@@ -53,7 +53,7 @@ def build_provenance(
         ("base model and tokenizer", _name_base(manifest)),
         *(
             (f"base model, {key.replace('_', ' ')}", f"{base[key]}")
-            for key in ("weights_sha256", "revision")
+            for key in ("loaded_name", "weights_sha256", "revision")
             if base.get(key)
         ),
         ("tokenizer, sha256", report["tokenizer_sha256"] or "not known"),
