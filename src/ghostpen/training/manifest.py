@@ -137,8 +137,9 @@ def check_same_base(began_with: Mapping[str, Any], base: Mapping[str, Any], *, f
     Raises:
         ConfigError: other weights, or another repository.
     """
-    for key in ("weights_sha256", "loaded_name"):
-        if key in began_with and began_with[key] != base.get(key):  # an older version noted no loaded_name
+    # An older version noted no loaded_name.
+    for key in ("weights_sha256", *({"loaded_name"} & began_with.keys())):
+        if began_with.get(key) != base.get(key):
             raise ConfigError(
                 f"the run in {folder} began with another base model: its {key} was {began_with.get(key)}, and that "
                 f"of model.name {base['name']} is {base.get(key)}; put the old one back, or train anew under another "
