@@ -153,6 +153,7 @@ def execute_training(
                 on_measurement=on_measurement,
                 on_warning=warn,
                 should_stop=stop.ask,
+                before_seal=tracker.sync if tracker else lambda: None,  # a resume goes on after the rows before it
                 callbacks=[stop, progress, *callbacks],
                 ranks=ranks,
             )

@@ -110,8 +110,15 @@ class Tracker:
         self.rows.append(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        sync_path(self.path)  # before a checkpoint that goes on after it
         self._try(lambda recorder: recorder.record_row(row))
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        sync_path(self.path)
 
     def record_targets(self, targets: Sequence[TargetRow]) -> None:
         """Send the table of what is trained."""

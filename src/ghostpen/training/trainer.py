@@ -85,6 +85,7 @@ class GhostpenTrainer(SFTTrainer):
         on_measurement: Callable[[Measurement], None],
         on_warning: Callable[[str], None],
         should_stop: Callable[[], bool] = lambda: False,
+        before_seal: Callable[[], None] = lambda: None,
         callbacks: Sequence[TrainerCallback] = (),
         ranks: Ranks = ALONE,
     ) -> None:
@@ -98,6 +99,7 @@ class GhostpenTrainer(SFTTrainer):
             on_measurement: called in every process, with the same numbers.
             on_warning: takes a line for the person who watches.
             should_stop: asked between the batches of a measurement, by all processes.
+            before_seal: called before a checkpoint counts, by the first process.
         """
         from datasets import Dataset
 
@@ -113,6 +115,7 @@ class GhostpenTrainer(SFTTrainer):
         self.on_measurement = on_measurement
         self.on_warning = on_warning
         self.should_stop = should_stop
+        self.before_seal = before_seal
         self.evaluation_due = False  # at this step, where it was broken off
         self.ranks = ranks
         self.course = Course()
@@ -330,6 +333,7 @@ class GhostpenTrainer(SFTTrainer):
             "course": self.course.to_json(),
             "evaluation_due": self.evaluation_due,
         }
+        reason = reason or self._try(self.before_seal)
         reason = reason or self._try(lambda: seal_checkpoint(checkpoint, progress=progress))
         if reason is None:
             delete_old_checkpoints(
