@@ -57,7 +57,7 @@ def test_deploy_trains_brings_home_and_says_that_the_gpu_is_gone(place: Place) -
     assert last.startswith("group       gpu-runs: desired capacity 0, no instance (seen so from ")
     assert "perplexity  44.10 on the author's held-out text" in done.stdout
     assert place.left == []
-    assert place.read("output") == "run_id=emma\noutcome=completed\ndetached=false\n"
+    assert place.read("output") == "run_id=emma\nbegun=true\noutcome=completed\ndetached=false\n"
     assert place.read("summary").startswith("### ✅ ghostpen train: completed\n")
 
 
