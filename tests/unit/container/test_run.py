@@ -430,6 +430,22 @@ def test_checkpoint_that_could_not_be_sent_does_not_stop_the_training_and_is_tri
 
 
 @pytest.mark.usefixtures("data")
+def test_report_of_a_test_is_sent_when_s3_is_back(store: ObjectStore, make_job: MakeJob, do: Do) -> None:
+    class AwayStore(ObjectStore):
+        is_away = True
+
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
+            if self.is_away and "tests" in name:
+                self.is_away = False
+                raise CloudError("s3://container/some/where did not answer", passing=True)
+            return super().write_object(name, data, **options)
+
+    do(make_job(), ["finish"])
+    do(make_job("test"), ["report"], store=AwayStore(store.client, store.location))
+    assert list_bundles(store, "runs/run-1/tests") == ["1"]
+
+
+@pytest.mark.usefixtures("data")
 def test_log_that_can_t_be_sent_is_an_error_where_all_else_went_well(
     store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -465,12 +481,18 @@ def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
 
 
 @pytest.mark.usefixtures("data")
-def test_record_that_the_disk_refuses_hides_no_failure(
-    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+def test_record_that_the_disk_refuses_is_in_s3_all_the_same(
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = make_job()
     (job.work / "outcome.json").mkdir(parents=True)
     with pytest.raises(JobFailed, match="^train .author.: no$"):
-        do(job, ["fail", 3, "error: no"])
-    assert "warning: the log of this attempt is not in S3, but in " in capfd.readouterr().out
+        do(job, ["block", str(job.work / ".staged")], ["checkpoint", 2], ["fail", 3, "error: no"])
+
+    shown = capfd.readouterr().out
+    assert f"warning: {job.work}/outcome.json can't be written: Is a directory; it goes to S3 alone\n" in shown
+    assert f"warning: the rest of {job.locate('author')} is not in S3: Not a directory\n" in shown
     assert read_status(store)["exit_code"] == 3
+    assert list_names(store, "runs/run-1/attempts/1") == {"log.txt", "outcome.json"}
+    assert read_outcome(store, 1, tmp_path)["reason"] == "train (author): no"
+    assert "error: train (author): no\n" in read_text(store, "runs/run-1/attempts/1", "log.txt", tmp_path)
