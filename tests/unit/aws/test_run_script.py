@@ -125,6 +125,13 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+def wait_for(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
 def test_script_passes_shellcheck() -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("shellcheck"), SCRIPT], capture_output=True, text=True, check=False
@@ -321,7 +328,7 @@ def test_container_that_was_told_to_stop_and_had_just_finished_has_completed(mac
 def test_spot_notice_leaves_less_than_the_two_minutes_that_it_gives(machine: Machine) -> None:
     machine.plan(looks=None, spot_notice_after=0)
     machine.run("run")
-    assert machine.find("docker", "stop") == [["stop", "-t", "90", "ghostpen-emma"]]
+    assert machine.find("docker", "stop") == [["stop", "-t", "105", "ghostpen-emma"]]
 
 
 def test_spot_notice_keeps_a_shorter_grace(machine: Machine) -> None:
@@ -331,19 +338,24 @@ def test_spot_notice_keeps_a_shorter_grace(machine: Machine) -> None:
     assert machine.find("docker", "stop") == [["stop", "-t", "30", "ghostpen-emma"]]
 
 
+def test_status_that_s3_does_not_take_holds_no_stop_up(machine: Machine) -> None:
+    machine.plan(looks=None)
+    with machine.start("run") as process:
+        wait_for(lambda: machine.find("docker", "inspect", "--format", "{{.State.Status}}"))
+        machine.plan(looks=None, s3_writes="held")
+        process.send_signal(signal.SIGTERM)
+        wait_for((machine.folder / "stopped").exists)
+        (machine.folder / "released").touch()
+
+    assert machine.phases[-2:] == ["stopping", "ended"]
+
+
 def test_docker_that_does_not_answer_any_more_ends_the_run(machine: Machine) -> None:
     machine.plan(docker_answers=False)
     machine.run("run")
 
     assert (machine.status["reason"], machine.status["container_exit_code"]) == ("container-failed", None)
     assert machine.terminations == ["--should-decrement-desired-capacity"]
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

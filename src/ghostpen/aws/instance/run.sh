@@ -18,7 +18,8 @@ MEMORY=${RUNTIME_DIRECTORY:-/run/ghostpen}            # in memory: what must not
 IMDS=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 export HOME=${HOME:-/root} DOCKER_CONFIG=$MEMORY/docker AWS_MAX_ATTEMPTS=5 AWS_RETRY_MODE=standard
 readonly EXIT_SMOKE=22 EXIT_PULL=23 EXIT_START=32     # as in ghostpen/errors.py
-readonly LOOK_S=5 SILENT_LOOKS=24 SPOT_GRACE_S=90     # docker may be silent for two minutes
+readonly LOOK_S=5 SILENT_LOOKS=24                     # docker may be silent for two minutes
+readonly SPOT_GRACE_S=105                             # of the 120 that a notice leaves; as in aws/handover.py
 
 phase='' reason='' exit_code='' oom_killed=false times='' last_lines='' secret_values=()
 
@@ -215,11 +216,13 @@ watch_container() { # until it ends by itself, has to be stopped, or docker says
 }
 
 stop_container() {
-  local grace=$GRACE_S
-  # Of the two minutes that a spot notice leaves, a part is for what comes after the container.
+  local grace=$GRACE_S stopper
+  # Of the two minutes that a spot notice leaves, a part is over when it is seen, and docker takes one.
   [[ $reason != spot-interruption ]] || ((grace < SPOT_GRACE_S)) || grace=$SPOT_GRACE_S
-  put_status stopping
-  timeout "$((grace + 30))" docker stop -t "$grace" "$CONTAINER" >/dev/null || say "docker stop failed"
+  { timeout "$((grace + 30))" docker stop -t "$grace" "$CONTAINER" >/dev/null || say "docker stop failed"; } &
+  stopper=$!
+  put_status stopping # meanwhile: S3 may take as long to answer as is left
+  while kill -0 "$stopper" 2>/dev/null; do wait "$stopper" || true; done # a signal ends a wait
 }
 
 read_end() { # a container that left well has done its work, also one that was asked to stop meanwhile
