@@ -150,8 +150,9 @@ def test_smoke_looks_at_the_gpu_from_host_and_image_and_ends_nothing(machine: Ma
     assert machine.find("docker", "pull") == [["pull", "--quiet", SETTINGS["IMAGE"]]]
     assert machine.find("docker", "run") == [
         [
-            "run", "--rm", "--gpus", "all", "--entrypoint", "/usr/local/bin/_entrypoint.sh", SETTINGS["IMAGE"],
-            "python", "-m", "ghostpen.model.gpu_check", "--need-gb", "16.5",
+            "run", "--rm", "--init", "--name", "ghostpen-emma-check", "--gpus", "all", "--entrypoint",
+            "/usr/local/bin/_entrypoint.sh", SETTINGS["IMAGE"], "python", "-m", "ghostpen.model.gpu_check",
+            "--need-gb", "16.5",
         ]
     ]  # fmt: skip
     assert machine.terminations == []
@@ -185,6 +186,16 @@ def test_smoke_arms_the_instance_s_own_end_before_anything_else_and_once(machine
 def test_smoke_that_fails_says_which_part_by_its_exit_code(machine: Machine, plan: dict[str, Any], code: int) -> None:
     machine.plan(**plan)
     assert machine.run("smoke").returncode == code
+
+
+def test_check_that_hangs_and_is_deaf_is_ended_with_its_container(machine: Machine) -> None:
+    machine.plan(cuda="deaf")
+    machine.set(SMOKE_S="2")
+    began_s = time.monotonic()
+
+    assert machine.run("smoke").returncode == 22
+    assert time.monotonic() - began_s < 60
+    assert machine.find("docker", "rm") == [["rm", "--force", "ghostpen-emma-check"]]
 
 
 # -- start ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ readonly SPOT_GRACE_S=105                             # of the 120 that a notice
 
 phase='' reason='' exit_code='' oom_killed=false times='' last_lines='' secret_values=()
 
+timeout() { command timeout --kill-after 5 "$@"; } # what ignores SIGTERM ends all the same
+
 say() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*"; }
 
 read_settings() {
@@ -151,8 +153,12 @@ smoke() {
   say "the image $IMAGE"
   pull_image || return "$EXIT_PULL"
   say "the GPU, from inside the image"
-  timeout 300 docker run --rm --gpus all --entrypoint /usr/local/bin/_entrypoint.sh "$IMAGE" \
-    python -m ghostpen.model.gpu_check --need-gb "$NEED_GB" || return "$EXIT_SMOKE"
+  # --init: SIGTERM would not end a Python that is the container's first process.
+  timeout "$((SMOKE_S < 300 ? SMOKE_S : 300))" docker run --rm --init --name "$CONTAINER-check" --gpus all \
+    --entrypoint /usr/local/bin/_entrypoint.sh "$IMAGE" \
+    python -m ghostpen.model.gpu_check --need-gb "$NEED_GB" && return
+  timeout 60 docker rm --force "$CONTAINER-check" >/dev/null 2>&1 || true
+  return "$EXIT_SMOKE"
 }
 
 # --- run -------------------------------------------------------------------------------------------------------
