@@ -209,7 +209,8 @@ def test_start_leaves_a_unit_behind_after_its_timer(machine: Machine) -> None:
             f"{machine.home}/run.sh", "end", f"{machine.home}/settings.env", "i-0a",
         ],
         [
-            "--unit=ghostpen-emma", "--property=KillMode=mixed", "--property=TimeoutStopSec=180s", "bash",
+            "--unit=ghostpen-emma", "--property=KillMode=mixed", "--property=TimeoutStopSec=180s",
+            "--property=After=docker.service", "--property=After=network-online.target", "bash",
             f"{machine.home}/run.sh", "run", f"{machine.home}/settings.env", "i-0a",
         ],
     ]  # fmt: skip

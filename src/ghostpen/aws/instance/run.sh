@@ -168,8 +168,10 @@ start() { # a unit's name is taken once, so a second command of the same kind st
     say "the run was started before" && return
   fi
   arm_timer run "$TIMER_S"
-  # mixed: SIGTERM to this script alone, which stops the container itself.
+  # mixed: SIGTERM to this script alone, which stops the container itself. After: at a shutdown docker and the network
+  # wait for it.
   systemd-run --unit="ghostpen-$RUN_ID" --property=KillMode=mixed --property=TimeoutStopSec="$((GRACE_S + 60))s" \
+    --property=After=docker.service --property=After=network-online.target \
     bash "$FOLDER/run.sh" run "$SETTINGS" "$INSTANCE_ID" || was_started || return "$EXIT_START"
 }
 
