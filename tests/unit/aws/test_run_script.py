@@ -270,7 +270,8 @@ def test_container_gets_the_gpu_and_the_command_that_a_person_types(machine: Mac
         "run", "--detach", "--init", "--name", "ghostpen-emma", "--gpus", "all", "--ipc=host",
         "--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "--env-file", f"{machine.folder}/memory/env",
         "--env", "AWS_REGION=eu-central-1", "--env", "AWS_DEFAULT_REGION=eu-central-1",
-        "--env", f"GHOSTPEN_IMAGE={SETTINGS['IMAGE']}", "--log-driver", "awslogs",
+        "--env", f"GHOSTPEN_IMAGE={SETTINGS['IMAGE']}", "--env", "GHOSTPEN_SECRETS_NAMES=",
+        "--log-driver", "awslogs",
         "--log-opt", "awslogs-region=eu-central-1", "--log-opt", "awslogs-group=/ghostpen", "--log-opt",
         "awslogs-stream=emma/i-0a", "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=16m",
         SETTINGS["IMAGE"], "run", "--mode", "train", "--config", SETTINGS["CONFIG_URI"], "--run-id", "emma",
@@ -439,6 +440,23 @@ def test_secrets_are_deleted_before_the_run_is_told_to_be_running(with_secrets: 
         "ssm", "delete-parameters", "--region", "eu-central-1", "--names", "/ghostpen/emma/WANDB_API_KEY",
         "/ghostpen/emma/HF_TOKEN",
     ]  # fmt: skip
+
+
+def test_container_is_told_which_of_its_variables_are_secrets(with_secrets: Machine) -> None:
+    with_secrets.run("run")
+    (command,) = with_secrets.find("docker", "run")
+    assert "GHOSTPEN_SECRETS_NAMES=WANDB_API_KEY HF_TOKEN" in command
+
+
+def test_more_secrets_than_can_be_deleted_at_once_are_all_deleted(machine: Machine) -> None:
+    names = [f"SECRET_{number}" for number in range(11)]
+    machine.set(SECRET_NAMES=" ".join(names))
+    machine.plan(secrets=dict.fromkeys(names, "a value"))
+    machine.run("run")
+
+    first, second, *_ = machine.find("aws", "ssm", "delete-parameters")
+    given = [call[call.index("--names") + 1 :] for call in (first, second)]
+    assert given == [[f"/ghostpen/emma/{name}" for name in part] for part in (names[:10], names[10:])]
 
 
 def test_secrets_stand_in_no_command_no_status_and_no_output(with_secrets: Machine) -> None:

@@ -135,7 +135,9 @@ def test_secret_in_the_output_reaches_neither_terminal_nor_log_nor_s3(
 ) -> None:
     secrets = {"WANDB_API_KEY": "canary-wandb-0123", "HF_TOKEN": "canary-hf-4567", "AWS_SESSION_TOKEN": "canary-aws"}
     job = make_job()
-    says = [["print", f"key {secrets['WANDB_API_KEY']}!"], ["fail", 1, f"error: token {secrets['HF_TOKEN']} refused"]]
+    secrets |= {"COMET_AUTH": "canary-comet-89", "GHOSTPEN_SECRETS_NAMES": "WANDB_API_KEY HF_TOKEN COMET_AUTH"}
+    told = f"key {secrets['WANDB_API_KEY']}! and {secrets['COMET_AUTH']}"
+    says = [["print", told], ["fail", 1, f"error: token {secrets['HF_TOKEN']} refused"]]
 
     with pytest.raises(JobFailed) as caught:
         do(job, *says, environ=os.environ | secrets)
@@ -145,7 +147,7 @@ def test_secret_in_the_output_reaches_neither_terminal_nor_log_nor_s3(
     written = b"".join(path.read_bytes() for path in job.work.rglob("*") if path.is_file())
     for place in (shown.out.encode(), shown.err.encode(), stored, written):
         assert b"canary" not in place
-    assert "key ***!" in shown.out
+    assert "key ***! and ***" in shown.out
     assert caught.value.message == "train (author): token *** refused"
     assert b"token *** refused" in stored
 

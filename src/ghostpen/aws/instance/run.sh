@@ -138,9 +138,11 @@ forget_secrets() {
   local names=() name
   rm -f "$MEMORY/env"
   for name in $SECRET_NAMES; do names+=("$SECRETS_PATH/$name"); done
-  ((${#names[@]})) || return 0
-  timeout 120 aws ssm delete-parameters --region "$REGION" --names "${names[@]}" >/dev/null ||
-    say "the secrets could not be deleted; they end by themselves"
+  while ((${#names[@]})); do # ten names are what it takes at once
+    timeout 120 aws ssm delete-parameters --region "$REGION" --names "${names[@]:0:10}" >/dev/null ||
+      say "the secrets could not be deleted; they end by themselves"
+    names=("${names[@]:10}")
+  done
 }
 
 # --- smoke -----------------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ run() {
   # Non-blocking: a log group that does not answer must not hold the training up.
   timeout 300 docker run --detach --init --name "$CONTAINER" --gpus all --ipc=host --ulimit memlock=-1 \
     --ulimit stack=67108864 --env-file "$MEMORY/env" --env AWS_REGION="$REGION" --env AWS_DEFAULT_REGION="$REGION" \
-    --env GHOSTPEN_IMAGE="$IMAGE" \
+    --env GHOSTPEN_IMAGE="$IMAGE" --env GHOSTPEN_SECRETS_NAMES="$SECRET_NAMES" \
     --log-driver awslogs --log-opt awslogs-region="$REGION" --log-opt awslogs-group="$LOG_GROUP" \
     --log-opt awslogs-stream="$RUN_ID/$INSTANCE_ID" --log-opt mode=non-blocking --log-opt max-buffer-size=16m \
     "$IMAGE" run --mode "$MODE" --config "$CONFIG_URI" --run-id "$RUN_ID" --set "storage.uri=$STORAGE_URI" \
