@@ -29,6 +29,7 @@ DEFAULTS = {
     "stopped_code": 143,  # after docker stop
     "oom": False,
     "docker_answers": True,
+    "silent_end_looks": 0,  # so often docker does not say how the container ended
     "spot_notice_after": None,  # looks at the metadata
     "terminate": ["ok"],  # each try's answer: "ok", "minimum" or "refused"; the last stays
     "s3_writes": True,  # "held": goes on when there is a file `released`
@@ -91,6 +92,8 @@ def docker(plan, arguments):
             if not container.exists() or not plan["docker_answers"]:
                 return 1
             stopped = (WORLD / "stopped").exists()
+            if "ExitCode" in wanted and count("end_looks") <= plan["silent_end_looks"]:
+                return 1
             looks = count("container") if wanted == "{{.State.Status}}" else int(container.read_text())
             ended = stopped or (plan["looks"] is not None and looks >= plan["looks"])
             code = plan["stopped_code"] if stopped else plan["exit_code"]

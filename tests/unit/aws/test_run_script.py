@@ -371,6 +371,17 @@ def test_docker_that_does_not_answer_any_more_ends_the_run(machine: Machine) -> 
     assert machine.terminations == ["--should-decrement-desired-capacity"]
 
 
+@pytest.mark.parametrize(("silent", "reason", "code"), [(2, "completed", 0), (3, "container-failed", None)])
+def test_end_that_docker_does_not_tell_at_once_is_asked_for_again(
+    machine: Machine, silent: int, reason: str, code: int | None
+) -> None:
+    machine.plan(silent_end_looks=silent)
+    machine.run("run")
+
+    assert (machine.status["reason"], machine.status["container_exit_code"]) == (reason, code)
+    assert machine.terminations == ["--should-decrement-desired-capacity"]
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_stops_the_container_and_gives_the_instance_back(machine: Machine, sent: signal.Signals) -> None:
     machine.plan(looks=None)

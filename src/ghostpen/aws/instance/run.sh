@@ -236,8 +236,12 @@ stop_container() {
 }
 
 read_end() { # a container that left well has done its work, also one that was asked to stop meanwhile
-  local end
-  end=$(timeout 30 docker inspect --format '{{.State.ExitCode}} {{.State.OOMKilled}}' "$CONTAINER") || return 0
+  local end=''
+  for _ in 1 2 3; do
+    end=$(timeout 30 docker inspect --format '{{.State.ExitCode}} {{.State.OOMKilled}}' "$CONTAINER") && break
+    sleep "$LOOK_S"
+  done
+  [[ -n $end ]] || { say "docker does not say how it ended" && reason=${reason:-container-failed} && return; }
   exit_code=${end% *} oom_killed=${end#* }
   if ((exit_code == 0)); then
     reason=completed
