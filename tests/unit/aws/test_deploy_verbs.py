@@ -121,6 +121,7 @@ def test_run_that_is_left_alone_is_watched_and_ended_by_other_verbs(place: Place
     follower = place.start("logs", "--follow")
     refused = place.deploy("another")
     assert (refused.returncode, "is held by run waits-for-all until" in refused.stderr) == (30, True)
+    assert place.read("output").count("begun=true\n") == 1  # of the first alone: nothing was changed
     left_alone = place.run("down", "--run-id", "another")
     assert (left_alone.returncode, place.server.simulator.group.desired) == (0, 1), left_alone.stderr
 
