@@ -8,19 +8,22 @@ from collections.abc import Collection, Mapping
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
 _SETTINGS = "GHOSTPEN_SECRETS_"  # of a deployment: where secrets lie and what they are called, no secret itself
+_NAMES = f"{_SETTINGS}NAMES"  # also in the container, for which they were taken out of the deployer's environment
 _URL_LOGIN = re.compile(r"//[^/@\s]+@")
 _SHORTEST_SECRET = 8  # shorter values are words that a text may hold for other reasons
 
 
 def find_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """List the values of variables that are named like a secret, line by line: a text is shown in lines.
+    """List the values of secrets, line by line: a text is shown in lines.
 
+    Secrets are the variables that are named like one, and those that the deployment's secrets.names names.
     The longest come first, so that one which is a part of another leaves nothing of it.
     """
+    given = set(re.findall(r"\w+", environ.get(_NAMES, "")))
     values = {
         line.strip()
         for name, value in environ.items()
-        if _SECRET_NAME.search(name.removeprefix(_SETTINGS))
+        if name in given or _SECRET_NAME.search(name.removeprefix(_SETTINGS))
         for line in value.splitlines()
         if len(line.strip()) >= _SHORTEST_SECRET
     }

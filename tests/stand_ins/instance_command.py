@@ -10,6 +10,7 @@ Called as `python instance_command.py NAME ARGUMENT...` with $WORLD, a folder:
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 WORLD = Path(os.environ["WORLD"])
 DEFAULTS = {
     "gpu": "NVIDIA L4, 580.95, 23034 MiB, 0 MiB",  # None: nvidia-smi fails
-    "cuda": True,  # inside the image
+    "cuda": True,  # inside the image; "deaf": the check hangs, and SIGTERM does not end it
     "pull": True,  # "held": goes on when there is a file `released`
     "image_there": False,
     "login": True,
@@ -28,9 +29,10 @@ DEFAULTS = {
     "stopped_code": 143,  # after docker stop
     "oom": False,
     "docker_answers": True,
+    "silent_end_looks": 0,  # so often docker does not say how the container ended
     "spot_notice_after": None,  # looks at the metadata
     "terminate": ["ok"],  # each try's answer: "ok", "minimum" or "refused"; the last stays
-    "s3_writes": True,
+    "s3_writes": True,  # "held": goes on when there is a file `released`
     "unit_active": False,
     "systemd": True,
     "log": "step 1\nstep 2\n",
@@ -64,6 +66,9 @@ def docker(plan, arguments):
             while plan["pull"] == "held" and not (WORLD / "released").exists():
                 time.sleep(0.02)
             return 0 if plan["pull"] else 1
+        case ["run", "--rm", *_] if plan["cuda"] == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
         case ["run", "--rm", *_]:
             print(json.dumps({"cuda": plan["cuda"]}))
             return 0 if plan["cuda"] else 1
@@ -75,6 +80,8 @@ def docker(plan, arguments):
                 return 125
             container.write_text("0")
             return 0
+        case ["rm", "--force", _]:
+            return 0
         case ["stop", *_]:
             (WORLD / "stopped").touch()
             return 0
@@ -85,6 +92,8 @@ def docker(plan, arguments):
             if not container.exists() or not plan["docker_answers"]:
                 return 1
             stopped = (WORLD / "stopped").exists()
+            if "ExitCode" in wanted and count("end_looks") <= plan["silent_end_looks"]:
+                return 1
             looks = count("container") if wanted == "{{.State.Status}}" else int(container.read_text())
             ended = stopped or (plan["looks"] is not None and looks >= plan["looks"])
             code = plan["stopped_code"] if stopped else plan["exit_code"]
@@ -101,6 +110,8 @@ def docker(plan, arguments):
 def aws(plan, arguments):
     match arguments:
         case ["s3", "cp", *_, "-", uri]:
+            while plan["s3_writes"] == "held" and not (WORLD / "released").exists():
+                time.sleep(0.02)
             if not plan["s3_writes"]:
                 return 1
             path = WORLD / "s3" / uri.removeprefix("s3://")

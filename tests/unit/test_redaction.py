@@ -24,6 +24,12 @@ def test_settings_that_say_where_secrets_are_hold_none() -> None:
     )
 
 
+@pytest.mark.parametrize("names", ['["COMET_AUTH", "MINE"]', "COMET_AUTH MINE"], ids=["a setting", "a container"])
+def test_variables_that_a_deployment_hands_over_as_secrets_are_some_whatever_their_name(names: str) -> None:
+    environ = {"GHOSTPEN_SECRETS_NAMES": names, "COMET_AUTH": "0123456789", "COMET_AUTH_URL": "https://comet"}
+    assert find_secrets(environ) == ("0123456789",)
+
+
 def test_secret_of_several_lines_is_hidden_in_each() -> None:
     secrets = find_secrets({"DEPLOY_KEY": "-----BEGIN-----\nabcdefghijkl\n---END---\n"})
     assert redact("so abcdefghijkl is it", secrets) == "so *** is it"

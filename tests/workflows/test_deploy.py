@@ -182,6 +182,15 @@ def test_refused_deployment_ends_no_other_run_nor_its_own_that_goes_on(repositor
     assert read_verbs(repository) == ["plan"]
 
 
+def test_deployment_whose_own_look_fails_has_changed_nothing_and_ends_nothing(repository: Repository) -> None:
+    (repository.ghostpen / "look-exit-code").write_text("2")
+
+    done = dispatch(repository, mode="train", run_id="run-7")
+
+    assert (done.exit_code, done.failed) == (1, ["Deploy"])
+    assert read_verbs(repository) == ["plan", "deploy"]
+
+
 def test_job_that_never_came_to_deploy_ends_nothing(repository: Repository) -> None:
     replace_install(repository, "exit 1")
 

@@ -30,6 +30,7 @@ SCRIPT_NAME, SETTINGS_NAME, CONFIG_NAME = "run.sh", "settings.env", "run.toml"
 HANDOVER_NAME, STATUS_NAME = "handover.json", "status.json"
 # What run.sh leaves with where it fails in the foreground; the same numbers as ghostpen.errors has.
 EXIT_SMOKE, EXIT_PULL, EXIT_START = 22, 23, 32
+SPOT_GRACE_S = 105  # from a spot notice's SIGTERM to SIGKILL, where timeouts.grace_s is not less; in run.sh, too
 _FORMAT = 1
 _ID_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ghostpen.aws.facts import Facts, Holder, Request
 from ghostpen.aws.fleet import IDLE_TAG, MAX_INSTANCE_TAG, GroupState
-from ghostpen.aws.handover import is_over
+from ghostpen.aws.handover import SPOT_GRACE_S, is_over
 from ghostpen.aws.settings import DeployConfig
 from ghostpen.errors import ActiveRunError
 
@@ -142,6 +142,12 @@ def _list_time_problems(facts: Facts, config: DeployConfig, request: Request) ->
         problems.append(
             f"timeouts.grace_s ({waits.grace_s}) must be longer than the run's storage.grace_s "
             f"({request.run_grace_s:g}), or the container is killed while it uploads"
+        )
+    if facts.group.spot and request.run_grace_s is not None and request.run_grace_s >= SPOT_GRACE_S:
+        problems.append(
+            f"group {facts.group.name} may have spot instances, which AWS takes back at two minutes' notice: the "
+            f"run's storage.grace_s ({request.run_grace_s:g}) must be less than {SPOT_GRACE_S}, or the container is "
+            "killed while it uploads"
         )
     start_s = waits.capacity_s + waits.online_s + waits.smoke_s + waits.start_s
     run_s = _compute_run_s(config, request)

@@ -226,6 +226,7 @@ def _deploy(settings: "DeployConfig", request: "Request", *, tracker: str, dry_r
     if dry_run:
         typer.echo("\n".join(render_plan(plan, settings, request)))
         return
+    _write_github("GITHUB_OUTPUT", "begun=true\n")  # without it nothing was changed, and nothing is to be ended
     outcome = execute_deploy(plan, settings, request, tools=tools)
     _tell(outcome)
     if outcome.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Attempt:
     staging: Path
     build: Callable[..., Sequence[str]]
     keep_open: Sequence[int]
+    upload_timeout_s: float = UPLOAD_TIMEOUT_S
     uploads: Uploads = field(init=False)
     finished: set[str] = field(init=False, default_factory=set)  # roles whose results are made
 
@@ -90,17 +92,16 @@ class Attempt:
         self._run_child(AUTHOR, on_tick=lambda: None)
         self._enter("pushing results")
         folder = self.job.locate(AUTHOR)
-        try:
-            names = [*_REPORT, *([_WRITTEN] if (folder / _WRITTEN).exists() else [])]
-            self._push_numbered(self.job.names.tests, {name: folder / name for name in names}, first=1)
-        except CloudError as error:
-            raise CloudError(f"{error.message}; the report is in {folder}") from error
+        names = [*_REPORT, *([_WRITTEN] if (folder / _WRITTEN).exists() else [])]
+        files = {name: folder / name for name in names}
+        title = "report of the test"
+        self.uploads.put(Upload(title, self.job.names.tests, files, self._describe(None), AUTHOR, is_numbered=True))
 
     def send_rest(self) -> str | None:
         """Wait for what is on its way to S3; returns in words what is not there, or None."""
         self._set_phase("uploading")
         share = RECORD_SHARE * self.signals.grace_s
-        end_s = self.signals.start_timer(UPLOAD_TIMEOUT_S, reserve_s=share)
+        end_s = self.signals.start_timer(self.upload_timeout_s, reserve_s=share)
         unsent = self.uploads.finish(compute_left_s=end_s, is_urgent=lambda: self.signals.received is not None)
         self.signals.left_behind |= self.uploads.is_busy
         results = {upload.role for upload in unsent if upload.step is None}
@@ -109,13 +110,14 @@ class Attempt:
             return None
         titles = ", ".join(upload.title for upload in needed)
         why = f" ({self.uploads.last_error})" if self.uploads.last_error else ""
-        return f"not in S3: {titles}{why}; they are in {self.job.work}, and the same command goes on there"
+        goes_on = "goes on there" if self.job.mode == "train" else "tests again"
+        return f"not in S3: {titles}{why}; they are in {self.job.work}, and the same command {goes_on}"
 
     def record_end(self, failure: BaseException | None, *, ended_at: datetime) -> None:
-        """Write down how it ended, in the work folder and in S3.
+        """Write down how it ended, in the work folder and in S3; what the disk has no room for, in S3 alone.
 
         Raises:
-            CloudError: it can't be written in S3. OSError: nor in the folder.
+            CloudError: it can't be written in S3. OSError: nor kept in memory until then.
         """
         outcome = describe_outcome(failure)
         status = self.status
@@ -131,9 +133,7 @@ class Attempt:
             "image": self.environ.get("GHOSTPEN_IMAGE"),
         }
         try:
-            outcome_path = self.job.work / OUTCOME
-            write_text_atomically(json.dumps(record, indent=2) + "\n", outcome_path)
-            files = {OUTCOME: outcome_path}
+            files = {OUTCOME: self._write_outcome(json.dumps(record, indent=2) + "\n")}
             if failure is not None and self.job.mode == "train":
                 files |= self._set_unfinished_aside()
             files[LOG] = self._copy_log()
@@ -222,7 +222,10 @@ class Attempt:
         """Send something; a checkpoint of the same step from before, which was not whole, is left alone."""
         tag = CHECKPOINT_TAG if upload.step is not None else None
         try:
-            push_bundle(self.store, upload.place, upload.files, info=upload.info, tag=tag)
+            if upload.is_numbered:
+                self._push_numbered(upload.place, upload.files, first=1)
+            else:
+                push_bundle(self.store, upload.place, upload.files, info=upload.info, tag=tag)
         except (BundleExistsError, BundleDamagedError):
             if upload.step is None:
                 raise
@@ -249,14 +252,30 @@ class Attempt:
         files: dict[str, Path] = {}
         for role in (role for role in ROLES if role not in self.finished and self.job.locate(role).is_dir()):
             folder, aside = self.job.locate(role), self.staging / f"unfinished-{role}"
-            copy_files(folder, aside, leave_out=(CHECKPOINTS, CONTROL, ADAPTER))
+            try:
+                copy_files(folder, aside, leave_out=(CHECKPOINTS, CONTROL, ADAPTER))
+            except OSError as error:
+                self.log.write(f"warning: the rest of {folder} is not in S3: {error.strerror}")
+                continue
             found = list_files(aside) | {f"{ADAPTER}/{n}": p for n, p in list_files(folder / ADAPTER).items()}
             files |= {f"{role}/{name}": path for name, path in found.items()}
         return files
 
+    def _write_outcome(self, text: str) -> Path:
+        path = self.job.work / OUTCOME
+        try:
+            write_text_atomically(text, path)
+        except OSError as error:
+            self.log.write(f"warning: {path} can't be written: {error.strerror}; it goes to S3 alone")
+            return _keep_in_memory(OUTCOME, text.encode())
+        return path
+
     def _copy_log(self) -> Path:
-        self.staging.mkdir(exist_ok=True)
-        return Path(shutil.copyfile(self.log.path, self.staging / LOG))  # threads may still write to it
+        try:
+            self.staging.mkdir(exist_ok=True)
+            return Path(shutil.copyfile(self.log.path, self.staging / LOG))  # threads may still write to it
+        except OSError:  # a full disk
+            return _keep_in_memory(LOG, self.log.path.read_bytes())
 
     def _describe(self, role: str | None) -> dict[str, Any]:
         return {"run_id": self.job.run_id, "mode": self.job.mode, "attempt": self.number, "role": role}
@@ -268,3 +287,11 @@ class Attempt:
     def _set_phase(self, phase: str, role: str | None = None) -> None:
         self.status.phase, self.status.role = phase, role
         self.heartbeat.beat()
+
+
+def _keep_in_memory(name: str, content: bytes) -> Path:
+    """Make a file that lies on no disk; it is there as long as this process is."""
+    descriptor = os.memfd_create(name)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    return Path(f"/proc/self/fd/{descriptor}")

@@ -17,7 +17,7 @@ from ghostpen.aws.bundle import list_bundles
 from ghostpen.aws.runs import LOG
 from ghostpen.aws.s3 import S3_PREFIX, ObjectStore, S3Location, make_client, parse_location
 from ghostpen.config import StorageConfig
-from ghostpen.container.attempt import Attempt
+from ghostpen.container.attempt import UPLOAD_TIMEOUT_S, Attempt
 from ghostpen.container.ending import extend_failure
 from ghostpen.container.job import CONFIG_FILE, Job, Mode, build_command, plan_job
 from ghostpen.container.log import Log
@@ -87,11 +87,13 @@ def run_job(
     environ: Mapping[str, str],
     build: Callable[..., Sequence[str]] = build_command,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    upload_timeout_s: float = UPLOAD_TIMEOUT_S,
 ) -> None:
     """Do one attempt of a job.
 
     Args:
-        heartbeat_store: of a client that gives up soon. build: see `build_command`.
+        heartbeat_store: of a client that gives up soon. build: see `build_command`. upload_timeout_s: how long to
+            wait for S3 at the end, if no signal comes.
 
     Raises:
         JobFailed: the training or the test failed, or was killed; with its exit code.
@@ -114,8 +116,9 @@ def run_job(
 
         heartbeat = Heartbeat(write_status, warn=log.write)
         attempt = Attempt(
-            job, store, number, log, status, signals, heartbeat, environ, job.work / STAGING, build, (lock,)
-        )
+            job, store, number, log, status, signals, heartbeat, environ, job.work / STAGING, build, (lock,),
+            upload_timeout_s,
+        )  # fmt: skip
         _make(attempt, now=now)
 
 

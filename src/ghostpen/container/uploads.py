@@ -12,6 +12,8 @@ from typing import Any
 from ghostpen.errors import CloudError
 
 LOOK_S = 0.2  # between two looks at a deadline that a signal may bring near
+# Between two tries at the end, where S3 is away: the second is twice the first, and so on.
+PAUSE_S, PAUSE_LIMIT_S = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Upload:
 
     Args:
         title: for people. role: whose training it is of. step: of a checkpoint; None for results.
+        is_numbered: goes below `place`, under a number that nobody has taken.
         best_step: the checkpoint that this one needs beside it. staged: a folder that goes with the upload.
     """
 
@@ -29,6 +32,7 @@ class Upload:
     info: Mapping[str, Any]
     role: str
     step: int | None = None
+    is_numbered: bool = False
     best_step: int | None = None
     staged: Path | None = None
 
@@ -41,6 +45,7 @@ class Uploads:
         self._push, self._warn = push, warn
         self._waiting: list[Upload] = []
         self._failed: list[Upload] = []
+        self._passing: list[Upload] = []  # those of the failed that may go well later, with nothing changed
         self._running: list[Upload] = []
         self._newest_first = False
         self.last_error: str | None = None
@@ -59,10 +64,9 @@ class Uploads:
         A run needs its newest checkpoint and its best one; the others would fill the disk where S3 is slow or away.
         """
         with self._changed:
-            waiting = [*self._failed, *self._waiting]
-            let_go = [old for old in waiting if _is_outdated(old, upload)]
-            self._failed = []
-            self._waiting = [*(old for old in waiting if old not in let_go), upload]
+            self._try_again(self._failed)
+            let_go = [old for old in self._waiting if _is_outdated(old, upload)]
+            self._waiting = [*(old for old in self._waiting if old not in let_go), upload]
             self._changed.notify_all()
         for old in let_go:
             _remove_staged(old)
@@ -70,18 +74,34 @@ class Uploads:
     def finish(self, *, compute_left_s: Callable[[], float], is_urgent: Callable[[], bool]) -> list[Upload]:
         """Wait until nothing is to be done any more, or no time is left; returns what is not in S3.
 
-        What failed is tried once more. Once `is_urgent`, the newest does not wait for what is on its way.
+        What failed is tried once more, and where S3 was only away, again and again, with growing pauses: the machine
+        may go with what is not sent. Once `is_urgent`, the newest does not wait for what is on its way, nor for a
+        pause.
         """
+        pause_s = PAUSE_S
+        next_left_s = 0.0  # how much is left when the pause is over
         with self._changed:
-            self._waiting = [*self._failed, *self._waiting]
-            self._failed = []
-            self._changed.notify_all()
-            while (self._waiting or self._running) and (left_s := compute_left_s()) > 0:
+            self._try_again(self._failed)
+            while (self._waiting or self._running or self._passing) and (left_s := compute_left_s()) > 0:
                 if is_urgent() and not self._newest_first:
                     self._newest_first = True
                     self._start()
+                    pause_s, next_left_s = PAUSE_S, left_s
+                if not self._passing:
+                    next_left_s = left_s - pause_s
+                elif left_s <= next_left_s:
+                    self._try_again(self._passing)
+                    pause_s = min(2 * pause_s, PAUSE_LIMIT_S)
+                    next_left_s = left_s - pause_s
                 self._changed.wait(min(LOOK_S, left_s))
             return [*self._failed, *self._waiting, *self._running]
+
+    def _try_again(self, failed: list[Upload]) -> None:
+        """Put them before what waits."""
+        self._waiting = [*failed, *self._waiting]
+        self._failed = [upload for upload in self._failed if upload not in failed]
+        self._passing = []
+        self._changed.notify_all()
 
     def _start(self) -> None:
         threading.Thread(target=self._run, daemon=True).start()
@@ -93,12 +113,12 @@ class Uploads:
                     self._changed.wait()
                 upload = self._waiting.pop(-1 if self._newest_first else 0)
                 self._running.append(upload)
-            is_there = False
+            is_there = is_passing = False
             try:
                 self._push(upload)
                 is_there = True
             except CloudError as error:
-                self.last_error = error.message
+                self.last_error, is_passing = error.message, error.passing
                 self._warn(f"warning: not yet in S3: {upload.title}: {error.message}")
             except BaseException:  # a bug, which threading shows with its traceback: the others are sent all the same
                 self._start()
@@ -108,6 +128,7 @@ class Uploads:
                     self._running.remove(upload)
                     if not is_there:
                         self._failed.append(upload)
+                        self._passing += [upload] if is_passing else []
                     self._changed.notify_all()
             if is_there:
                 _remove_staged(upload)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KILLED, STOPPED = 137, 143  # exit codes
 LOOK_S = 5.0  # between two looks of the script at the instance's metadata
-SPOT_GRACE_S = 90.0
+SPOT_GRACE_S = 105.0
 
 
 class Asked(Exception):

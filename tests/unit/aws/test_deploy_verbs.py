@@ -57,7 +57,7 @@ def test_deploy_trains_brings_home_and_says_that_the_gpu_is_gone(place: Place) -
     assert last.startswith("group       gpu-runs: desired capacity 0, no instance (seen so from ")
     assert "perplexity  44.10 on the author's held-out text" in done.stdout
     assert place.left == []
-    assert place.read("output") == "run_id=emma\noutcome=completed\ndetached=false\n"
+    assert place.read("output") == "run_id=emma\nbegun=true\noutcome=completed\ndetached=false\n"
     assert place.read("summary").startswith("### ✅ ghostpen train: completed\n")
 
 
@@ -121,6 +121,7 @@ def test_run_that_is_left_alone_is_watched_and_ended_by_other_verbs(place: Place
     follower = place.start("logs", "--follow")
     refused = place.deploy("another")
     assert (refused.returncode, "is held by run waits-for-all until" in refused.stderr) == (30, True)
+    assert place.read("output").count("begun=true\n") == 1  # of the first alone: nothing was changed
     left_alone = place.run("down", "--run-id", "another")
     assert (left_alone.returncode, place.server.simulator.group.desired) == (0, 1), left_alone.stderr
 

@@ -771,6 +771,18 @@ def test_everything_that_stands_against_it_is_in_one_message() -> None:
     assert {request.name for request in account.simulator.requests} & CHANGES == set()
 
 
+@pytest.mark.parametrize(("spot", "grace_s", "word"), [(True, 104, ""), (True, 105, "refused"), (False, 105, "")])
+def test_grace_that_a_spot_notice_does_not_leave_is_refused(spot: bool, grace_s: float, word: str) -> None:
+    account = Account(world=World(groups=(GroupSpec(spot=spot),)))
+    account.config = account.configure("timeouts.grace_s=300")
+
+    if not word:
+        assert account.deploy(run_grace_s=grace_s).word == "completed"
+        return
+    with pytest.raises(ConfigError, match=r"may have spot .* storage.grace_s \(105\) must be less than 105,"):
+        account.deploy(run_grace_s=grace_s)
+
+
 def test_scheduled_action_is_later_than_everything_that_should_have_ended_the_run() -> None:
     account = Account(InstanceFault((("run_s", 86400.0), ("ignores_sigterm", True), ("ends_itself", False))))
     start = account.clock.now_utc()

@@ -196,6 +196,10 @@ def test_exit_codes_of_the_script_are_those_of_the_errors() -> None:
     )
 
 
+def test_grace_of_a_spot_notice_is_the_script_s() -> None:
+    assert f"readonly SPOT_GRACE_S={handover.SPOT_GRACE_S} " in handover.read_script().decode()
+
+
 def test_reasons_of_the_script_are_those_of_the_errors() -> None:
     script = handover.read_script().decode()
     reasons = set(re.findall(r"reason=(?:\$\{reason:-)?([a-z-]+)", script))

@@ -125,6 +125,13 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+def wait_for(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
 def test_script_passes_shellcheck() -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("shellcheck"), SCRIPT], capture_output=True, text=True, check=False
@@ -143,8 +150,9 @@ def test_smoke_looks_at_the_gpu_from_host_and_image_and_ends_nothing(machine: Ma
     assert machine.find("docker", "pull") == [["pull", "--quiet", SETTINGS["IMAGE"]]]
     assert machine.find("docker", "run") == [
         [
-            "run", "--rm", "--gpus", "all", "--entrypoint", "/usr/local/bin/_entrypoint.sh", SETTINGS["IMAGE"],
-            "python", "-m", "ghostpen.model.gpu_check", "--need-gb", "16.5",
+            "run", "--rm", "--init", "--name", "ghostpen-emma-check", "--gpus", "all", "--entrypoint",
+            "/usr/local/bin/_entrypoint.sh", SETTINGS["IMAGE"], "python", "-m", "ghostpen.model.gpu_check",
+            "--need-gb", "16.5",
         ]
     ]  # fmt: skip
     assert machine.terminations == []
@@ -180,6 +188,16 @@ def test_smoke_that_fails_says_which_part_by_its_exit_code(machine: Machine, pla
     assert machine.run("smoke").returncode == code
 
 
+def test_check_that_hangs_and_is_deaf_is_ended_with_its_container(machine: Machine) -> None:
+    machine.plan(cuda="deaf")
+    machine.set(SMOKE_S="2")
+    began_s = time.monotonic()
+
+    assert machine.run("smoke").returncode == 22
+    assert time.monotonic() - began_s < 60
+    assert machine.find("docker", "rm") == [["rm", "--force", "ghostpen-emma-check"]]
+
+
 # -- start ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +209,8 @@ def test_start_leaves_a_unit_behind_after_its_timer(machine: Machine) -> None:
             f"{machine.home}/run.sh", "end", f"{machine.home}/settings.env", "i-0a",
         ],
         [
-            "--unit=ghostpen-emma", "--property=KillMode=mixed", "--property=TimeoutStopSec=180s", "bash",
+            "--unit=ghostpen-emma", "--property=KillMode=mixed", "--property=TimeoutStopSec=180s",
+            "--property=After=docker.service", "--property=After=network-online.target", "bash",
             f"{machine.home}/run.sh", "run", f"{machine.home}/settings.env", "i-0a",
         ],
     ]  # fmt: skip
@@ -251,7 +270,8 @@ def test_container_gets_the_gpu_and_the_command_that_a_person_types(machine: Mac
         "run", "--detach", "--init", "--name", "ghostpen-emma", "--gpus", "all", "--ipc=host",
         "--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "--env-file", f"{machine.folder}/memory/env",
         "--env", "AWS_REGION=eu-central-1", "--env", "AWS_DEFAULT_REGION=eu-central-1",
-        "--env", f"GHOSTPEN_IMAGE={SETTINGS['IMAGE']}", "--log-driver", "awslogs",
+        "--env", f"GHOSTPEN_IMAGE={SETTINGS['IMAGE']}", "--env", "GHOSTPEN_SECRETS_NAMES=",
+        "--log-driver", "awslogs",
         "--log-opt", "awslogs-region=eu-central-1", "--log-opt", "awslogs-group=/ghostpen", "--log-opt",
         "awslogs-stream=emma/i-0a", "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=16m",
         SETTINGS["IMAGE"], "run", "--mode", "train", "--config", SETTINGS["CONFIG_URI"], "--run-id", "emma",
@@ -321,7 +341,7 @@ def test_container_that_was_told_to_stop_and_had_just_finished_has_completed(mac
 def test_spot_notice_leaves_less_than_the_two_minutes_that_it_gives(machine: Machine) -> None:
     machine.plan(looks=None, spot_notice_after=0)
     machine.run("run")
-    assert machine.find("docker", "stop") == [["stop", "-t", "90", "ghostpen-emma"]]
+    assert machine.find("docker", "stop") == [["stop", "-t", "105", "ghostpen-emma"]]
 
 
 def test_spot_notice_keeps_a_shorter_grace(machine: Machine) -> None:
@@ -329,6 +349,18 @@ def test_spot_notice_keeps_a_shorter_grace(machine: Machine) -> None:
     machine.set(GRACE_S="30")
     machine.run("run")
     assert machine.find("docker", "stop") == [["stop", "-t", "30", "ghostpen-emma"]]
+
+
+def test_status_that_s3_does_not_take_holds_no_stop_up(machine: Machine) -> None:
+    machine.plan(looks=None)
+    with machine.start("run") as process:
+        wait_for(lambda: machine.find("docker", "inspect", "--format", "{{.State.Status}}"))
+        machine.plan(looks=None, s3_writes="held")
+        process.send_signal(signal.SIGTERM)
+        wait_for((machine.folder / "stopped").exists)
+        (machine.folder / "released").touch()
+
+    assert machine.phases[-2:] == ["stopping", "ended"]
 
 
 def test_docker_that_does_not_answer_any_more_ends_the_run(machine: Machine) -> None:
@@ -339,11 +371,15 @@ def test_docker_that_does_not_answer_any_more_ends_the_run(machine: Machine) -> 
     assert machine.terminations == ["--should-decrement-desired-capacity"]
 
 
-def wait_for(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+@pytest.mark.parametrize(("silent", "reason", "code"), [(2, "completed", 0), (3, "container-failed", None)])
+def test_end_that_docker_does_not_tell_at_once_is_asked_for_again(
+    machine: Machine, silent: int, reason: str, code: int | None
+) -> None:
+    machine.plan(silent_end_looks=silent)
+    machine.run("run")
+
+    assert (machine.status["reason"], machine.status["container_exit_code"]) == (reason, code)
+    assert machine.terminations == ["--should-decrement-desired-capacity"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -415,6 +451,23 @@ def test_secrets_are_deleted_before_the_run_is_told_to_be_running(with_secrets: 
         "ssm", "delete-parameters", "--region", "eu-central-1", "--names", "/ghostpen/emma/WANDB_API_KEY",
         "/ghostpen/emma/HF_TOKEN",
     ]  # fmt: skip
+
+
+def test_container_is_told_which_of_its_variables_are_secrets(with_secrets: Machine) -> None:
+    with_secrets.run("run")
+    (command,) = with_secrets.find("docker", "run")
+    assert "GHOSTPEN_SECRETS_NAMES=WANDB_API_KEY HF_TOKEN" in command
+
+
+def test_more_secrets_than_can_be_deleted_at_once_are_all_deleted(machine: Machine) -> None:
+    names = [f"SECRET_{number}" for number in range(11)]
+    machine.set(SECRET_NAMES=" ".join(names))
+    machine.plan(secrets=dict.fromkeys(names, "a value"))
+    machine.run("run")
+
+    first, second, *_ = machine.find("aws", "ssm", "delete-parameters")
+    given = [call[call.index("--names") + 1 :] for call in (first, second)]
+    assert given == [[f"/ghostpen/emma/{name}" for name in part] for part in (names[:10], names[10:])]
 
 
 def test_secrets_stand_in_no_command_no_status_and_no_output(with_secrets: Machine) -> None:

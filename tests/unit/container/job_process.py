@@ -1,5 +1,5 @@
-"""Does a job in a process of its own, so that it can be sent signals: a job, a script and how often a call of
-S3 is tried, pickled, in hex."""
+"""Does a job in a process of its own, so that it can be sent signals: a job, a script, how often a call of S3 is
+tried, and for how long at the end, pickled, in hex."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from ghostpen.container.run import run_job
 from ghostpen.container.signals import EndOnSignal
 from ghostpen.errors import GhostpenError
 
-job, script, attempts = pickle.loads(bytes.fromhex(sys.argv[1]))
+job, script, attempts, upload_timeout_s = pickle.loads(bytes.fromhex(sys.argv[1]))
 store = ObjectStore(make_client(attempts=attempts), parse_location(job.uri))
 try:
     with EndOnSignal(grace_s=job.config.storage.grace_s) as signals:
@@ -23,6 +23,7 @@ try:
             signals=signals,
             environ=os.environ,
             build=lambda job, *, role: build_script(job, role, script),
+            upload_timeout_s=upload_timeout_s,
         )
 except GhostpenError as error:
     print(f"error: {error.message}", file=sys.stderr)

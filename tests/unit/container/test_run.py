@@ -135,7 +135,9 @@ def test_secret_in_the_output_reaches_neither_terminal_nor_log_nor_s3(
 ) -> None:
     secrets = {"WANDB_API_KEY": "canary-wandb-0123", "HF_TOKEN": "canary-hf-4567", "AWS_SESSION_TOKEN": "canary-aws"}
     job = make_job()
-    says = [["print", f"key {secrets['WANDB_API_KEY']}!"], ["fail", 1, f"error: token {secrets['HF_TOKEN']} refused"]]
+    secrets |= {"COMET_AUTH": "canary-comet-89", "GHOSTPEN_SECRETS_NAMES": "WANDB_API_KEY HF_TOKEN COMET_AUTH"}
+    told = f"key {secrets['WANDB_API_KEY']}! and {secrets['COMET_AUTH']}"
+    says = [["print", told], ["fail", 1, f"error: token {secrets['HF_TOKEN']} refused"]]
 
     with pytest.raises(JobFailed) as caught:
         do(job, *says, environ=os.environ | secrets)
@@ -145,7 +147,7 @@ def test_secret_in_the_output_reaches_neither_terminal_nor_log_nor_s3(
     written = b"".join(path.read_bytes() for path in job.work.rglob("*") if path.is_file())
     for place in (shown.out.encode(), shown.err.encode(), stored, written):
         assert b"canary" not in place
-    assert "key ***!" in shown.out
+    assert "key ***! and ***" in shown.out
     assert caught.value.message == "train (author): token *** refused"
     assert b"token *** refused" in stored
 
@@ -430,6 +432,22 @@ def test_checkpoint_that_could_not_be_sent_does_not_stop_the_training_and_is_tri
 
 
 @pytest.mark.usefixtures("data")
+def test_report_of_a_test_is_sent_when_s3_is_back(store: ObjectStore, make_job: MakeJob, do: Do) -> None:
+    class AwayStore(ObjectStore):
+        is_away = True
+
+        def write_object(self, name: str, data: bytes, **options: Any) -> bool:
+            if self.is_away and "tests" in name:
+                self.is_away = False
+                raise CloudError("s3://container/some/where did not answer", passing=True)
+            return super().write_object(name, data, **options)
+
+    do(make_job(), ["finish"])
+    do(make_job("test"), ["report"], store=AwayStore(store.client, store.location))
+    assert list_bundles(store, "runs/run-1/tests") == ["1"]
+
+
+@pytest.mark.usefixtures("data")
 def test_log_that_can_t_be_sent_is_an_error_where_all_else_went_well(
     store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -465,12 +483,18 @@ def test_number_of_an_attempt_that_another_has_taken_meanwhile_is_left_to_it(
 
 
 @pytest.mark.usefixtures("data")
-def test_record_that_the_disk_refuses_hides_no_failure(
-    store: ObjectStore, make_job: MakeJob, do: Do, capfd: pytest.CaptureFixture[str]
+def test_record_that_the_disk_refuses_is_in_s3_all_the_same(
+    store: ObjectStore, make_job: MakeJob, do: Do, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = make_job()
     (job.work / "outcome.json").mkdir(parents=True)
     with pytest.raises(JobFailed, match="^train .author.: no$"):
-        do(job, ["fail", 3, "error: no"])
-    assert "warning: the log of this attempt is not in S3, but in " in capfd.readouterr().out
+        do(job, ["block", str(job.work / ".staged")], ["checkpoint", 2], ["fail", 3, "error: no"])
+
+    shown = capfd.readouterr().out
+    assert f"warning: {job.work}/outcome.json can't be written: Is a directory; it goes to S3 alone\n" in shown
+    assert f"warning: the rest of {job.locate('author')} is not in S3: Not a directory\n" in shown
     assert read_status(store)["exit_code"] == 3
+    assert list_names(store, "runs/run-1/attempts/1") == {"log.txt", "outcome.json"}
+    assert read_outcome(store, 1, tmp_path)["reason"] == "train (author): no"
+    assert "error: train (author): no\n" in read_text(store, "runs/run-1/attempts/1", "log.txt", tmp_path)

@@ -18,6 +18,7 @@ from tests.stand_ins.faulty_s3 import Call, Fault, FaultyS3
 
 from ghostpen.aws.bundle import list_bundles, read_bundle
 from ghostpen.aws.s3 import ATTEMPTS, ObjectStore
+from ghostpen.container.attempt import UPLOAD_TIMEOUT_S
 from ghostpen.container.job import Job
 from ghostpen.errors import ConfigError
 
@@ -32,9 +33,9 @@ pytestmark = pytest.mark.usefixtures("data")
 class Running:
     """A job in a process of its own."""
 
-    def __init__(self, job: Job, *script: Any, attempts: int) -> None:
+    def __init__(self, job: Job, *script: Any, attempts: int, upload_timeout_s: float) -> None:
         self.folder = job.locate("author")
-        given = pickle.dumps((job, script, attempts)).hex()
+        given = pickle.dumps((job, script, attempts, upload_timeout_s)).hex()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.unit.container.job_process", given],
             stdout=subprocess.PIPE,
@@ -66,8 +67,10 @@ def start() -> Iterator[Callable[..., Running]]:
     """Give what starts a job; what still runs at the end of a test is killed."""
     started: list[Running] = []
 
-    def start(job: Job, *script: Any, attempts: int = ATTEMPTS) -> Running:
-        started.append(Running(job, *script, attempts=attempts))
+    def start(
+        job: Job, *script: Any, attempts: int = ATTEMPTS, upload_timeout_s: float = UPLOAD_TIMEOUT_S
+    ) -> Running:
+        started.append(Running(job, *script, attempts=attempts, upload_timeout_s=upload_timeout_s))
         return started[-1]
 
     yield start
@@ -251,7 +254,7 @@ def test_s3_that_is_gone_at_the_end_is_named_with_what_lies_where_and_the_next_a
     server = spoil(lambda call: Fault.DROP_REQUEST if gone.is_set() else None)  # in connections that stand
     job = make_job(control=False)
     script = [["checkpoint", 2], ["touch and sleep", 0], ["wait for", str(tmp_path / "go on")], ["finish"]]
-    running = start(job, *script, attempts=1)
+    running = start(job, *script, attempts=1, upload_timeout_s=7)
     running.wait_until_reached()
     running.wait_for(lambda: read_bundle(store, "runs/run-1/author/checkpoint-2"))
     gone.set()

@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -86,6 +87,57 @@ def test_what_failed_is_tried_again_with_the_next_one_and_at_the_end(gate: Gate)
     assert gate.begun == ["a", "a", "b", "a"]
     gate.failing = set()
     assert finish(uploads) == []
+
+
+def test_what_s3_was_away_for_is_tried_again_with_growing_pauses_until_it_is_there(gate: Gate) -> None:
+    left_s = [1000]
+    tried_at: list[int] = []
+
+    def push(upload: Upload) -> None:
+        if upload.title == "refused":
+            raise CloudError("access denied")
+        tried_at.append(1000 - left_s[0])
+        if len(tried_at) < 6:
+            raise CloudError("no answer", passing=True)
+
+    def compute_left_s() -> float:
+        left_s[0] -= 0 if uploads.is_busy else 5
+        return left_s[0]
+
+    uploads = Uploads(push, warn=lambda _: None)
+    for title in ("refused", "away"):
+        uploads.put(make_upload(title))
+    wait_until(lambda: tried_at and not uploads.is_busy)
+    unsent = uploads.finish(compute_left_s=compute_left_s, is_urgent=lambda: False)
+
+    assert [upload.title for upload in unsent] == ["refused"]
+    # After each failure a pause: 5 s, then 10, 20 and 40; and up to two looks, 5 s apart here, until it is begun.
+    pauses = [after - before for before, after in itertools.pairwise(tried_at[1:])]
+    assert [5 <= pauses[0] <= 15, 10 <= pauses[1] <= 20, 20 <= pauses[2] <= 30, 40 <= pauses[3] <= 50] == [True] * 4
+
+
+def test_signal_ends_the_pause_and_the_time_that_it_leaves_ends_the_tries() -> None:
+    began, signalled = threading.Event(), threading.Event()
+    tries: list[str] = []
+
+    def push(upload: Upload) -> None:
+        tries.append(upload.title)
+        raise CloudError("no answer", passing=True)
+
+    def compute_left_s() -> float:
+        if len(tries) == 2 and not uploads.is_busy:
+            signalled.set()
+        return next(left_s) if signalled.is_set() else 3600
+
+    uploads = Uploads(push, warn=lambda _: began.set())
+    uploads.put(make_upload("a"))
+    assert began.wait(LIMIT_S)
+    wait_until(lambda: not uploads.is_busy)
+    left_s = iter([2, 2, 2, 2, 0])
+    unsent = uploads.finish(compute_left_s=compute_left_s, is_urgent=signalled.is_set)
+
+    assert [upload.title for upload in unsent] == ["a"]
+    assert len(tries) == 3
 
 
 def test_checkpoints_that_nobody_needs_any_more_are_let_go_with_their_folders(gate: Gate, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ for act, *arguments in script:
                 write_checkpoint(arguments[0])
         case "delete checkpoint":
             shutil.rmtree(folder / f"checkpoints/checkpoint-{arguments[0]}")
+        case "block":  # a folder that is not there yet
+            Path(arguments[0]).touch()
         case "sleep":
             time.sleep(arguments[0])
         case "touch and sleep":

@@ -18,9 +18,12 @@ MEMORY=${RUNTIME_DIRECTORY:-/run/ghostpen}            # in memory: what must not
 IMDS=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 export HOME=${HOME:-/root} DOCKER_CONFIG=$MEMORY/docker AWS_MAX_ATTEMPTS=5 AWS_RETRY_MODE=standard
 readonly EXIT_SMOKE=22 EXIT_PULL=23 EXIT_START=32     # as in ghostpen/errors.py
-readonly LOOK_S=5 SILENT_LOOKS=24 SPOT_GRACE_S=90     # docker may be silent for two minutes
+readonly LOOK_S=5 SILENT_LOOKS=24                     # docker may be silent for two minutes
+readonly SPOT_GRACE_S=105                             # of the 120 that a notice leaves; as in aws/handover.py
 
 phase='' reason='' exit_code='' oom_killed=false times='' last_lines='' secret_values=()
+
+timeout() { command timeout --kill-after 5 "$@"; } # what ignores SIGTERM ends all the same
 
 say() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*"; }
 
@@ -135,9 +138,11 @@ forget_secrets() {
   local names=() name
   rm -f "$MEMORY/env"
   for name in $SECRET_NAMES; do names+=("$SECRETS_PATH/$name"); done
-  ((${#names[@]})) || return 0
-  timeout 120 aws ssm delete-parameters --region "$REGION" --names "${names[@]}" >/dev/null ||
-    say "the secrets could not be deleted; they end by themselves"
+  while ((${#names[@]})); do # ten names are what it takes at once
+    timeout 120 aws ssm delete-parameters --region "$REGION" --names "${names[@]:0:10}" >/dev/null ||
+      say "the secrets could not be deleted; they end by themselves"
+    names=("${names[@]:10}")
+  done
 }
 
 # --- smoke -----------------------------------------------------------------------------------------------------
@@ -150,8 +155,12 @@ smoke() {
   say "the image $IMAGE"
   pull_image || return "$EXIT_PULL"
   say "the GPU, from inside the image"
-  timeout 300 docker run --rm --gpus all --entrypoint /usr/local/bin/_entrypoint.sh "$IMAGE" \
-    python -m ghostpen.model.gpu_check --need-gb "$NEED_GB" || return "$EXIT_SMOKE"
+  # --init: SIGTERM would not end a Python that is the container's first process.
+  timeout "$((SMOKE_S < 300 ? SMOKE_S : 300))" docker run --rm --init --name "$CONTAINER-check" --gpus all \
+    --entrypoint /usr/local/bin/_entrypoint.sh "$IMAGE" \
+    python -m ghostpen.model.gpu_check --need-gb "$NEED_GB" && return
+  timeout 60 docker rm --force "$CONTAINER-check" >/dev/null 2>&1 || true
+  return "$EXIT_SMOKE"
 }
 
 # --- run -------------------------------------------------------------------------------------------------------
@@ -161,8 +170,10 @@ start() { # a unit's name is taken once, so a second command of the same kind st
     say "the run was started before" && return
   fi
   arm_timer run "$TIMER_S"
-  # mixed: SIGTERM to this script alone, which stops the container itself.
+  # mixed: SIGTERM to this script alone, which stops the container itself. After: at a shutdown docker and the network
+  # wait for it.
   systemd-run --unit="ghostpen-$RUN_ID" --property=KillMode=mixed --property=TimeoutStopSec="$((GRACE_S + 60))s" \
+    --property=After=docker.service --property=After=network-online.target \
     bash "$FOLDER/run.sh" run "$SETTINGS" "$INSTANCE_ID" || was_started || return "$EXIT_START"
 }
 
@@ -183,7 +194,7 @@ run() {
   # Non-blocking: a log group that does not answer must not hold the training up.
   timeout 300 docker run --detach --init --name "$CONTAINER" --gpus all --ipc=host --ulimit memlock=-1 \
     --ulimit stack=67108864 --env-file "$MEMORY/env" --env AWS_REGION="$REGION" --env AWS_DEFAULT_REGION="$REGION" \
-    --env GHOSTPEN_IMAGE="$IMAGE" \
+    --env GHOSTPEN_IMAGE="$IMAGE" --env GHOSTPEN_SECRETS_NAMES="$SECRET_NAMES" \
     --log-driver awslogs --log-opt awslogs-region="$REGION" --log-opt awslogs-group="$LOG_GROUP" \
     --log-opt awslogs-stream="$RUN_ID/$INSTANCE_ID" --log-opt mode=non-blocking --log-opt max-buffer-size=16m \
     "$IMAGE" run --mode "$MODE" --config "$CONFIG_URI" --run-id "$RUN_ID" --set "storage.uri=$STORAGE_URI" \
@@ -215,16 +226,22 @@ watch_container() { # until it ends by itself, has to be stopped, or docker says
 }
 
 stop_container() {
-  local grace=$GRACE_S
-  # Of the two minutes that a spot notice leaves, a part is for what comes after the container.
+  local grace=$GRACE_S stopper
+  # Of the two minutes that a spot notice leaves, a part is over when it is seen, and docker takes one.
   [[ $reason != spot-interruption ]] || ((grace < SPOT_GRACE_S)) || grace=$SPOT_GRACE_S
-  put_status stopping
-  timeout "$((grace + 30))" docker stop -t "$grace" "$CONTAINER" >/dev/null || say "docker stop failed"
+  { timeout "$((grace + 30))" docker stop -t "$grace" "$CONTAINER" >/dev/null || say "docker stop failed"; } &
+  stopper=$!
+  put_status stopping # meanwhile: S3 may take as long to answer as is left
+  while kill -0 "$stopper" 2>/dev/null; do wait "$stopper" || true; done # a signal ends a wait
 }
 
 read_end() { # a container that left well has done its work, also one that was asked to stop meanwhile
-  local end
-  end=$(timeout 30 docker inspect --format '{{.State.ExitCode}} {{.State.OOMKilled}}' "$CONTAINER") || return 0
+  local end=''
+  for _ in 1 2 3; do
+    end=$(timeout 30 docker inspect --format '{{.State.ExitCode}} {{.State.OOMKilled}}' "$CONTAINER") && break
+    sleep "$LOOK_S"
+  done
+  [[ -n $end ]] || { say "docker does not say how it ended" && reason=${reason:-container-failed} && return; }
   exit_code=${end% *} oom_killed=${end#* }
   if ((exit_code == 0)); then
     reason=completed

@@ -195,6 +195,8 @@ def main() -> None:
             run(arguments)
         case ["inspect", *arguments]:
             inspect(arguments)
+        case ["rm", *arguments]:
+            find_container(arguments[-1])  # one that has ended is gone already (--rm)
         case ["stop", *arguments]:
             stop(arguments)
         case ["wait", name]:
