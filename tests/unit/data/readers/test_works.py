@@ -187,12 +187,12 @@ def test_html_nested_without_end_is_refused_and_unclosed_paragraphs_are_read(
 def test_process_that_does_not_answer_is_given_up_and_the_next_file_gets_a_new_one(
     assets: Path, make_file: MakeFile, reading: Reading, tmp_path: Path
 ) -> None:
-    # Sleeps the first time that it is started, and reads the second time.
-    mark = tmp_path / "started"
+    # Sleeps until it is started anew, when the mark is there.
+    mark = tmp_path / "given-up"
     program = (
         "import pathlib, sys, time, runpy\n"
         f"mark = pathlib.Path({str(mark)!r})\n"
-        "if not mark.exists():\n    mark.touch()\n    time.sleep(60)\n"
+        "if not mark.exists():\n    time.sleep(60)\n"
         f"sys.argv = ['isolated', '{2 * 1024**3}']\n"
         "runpy.run_module('ghostpen.data.readers.isolated', run_name='__main__')\n"
     )
@@ -201,6 +201,7 @@ def test_process_that_does_not_answer_is_given_up_and_the_next_file_gets_a_new_o
         reader.deadline_s = 0.5
         with pytest.raises(UnreadableError, match=r"not read after 0\.5 seconds"):
             reader.read(file, "html", reading)
+        mark.touch()
         reader.deadline_s = 60
         assert "The boats" in reader.read(file, "html", reading).text
 
