@@ -40,7 +40,7 @@ DOCKERFILE = "docker/Dockerfile"
 # Of the tests: the compilers that only the image promises, and one whole run of the commands.
 SMOKE_TESTS = ("tests/unit/test_compiler.py", "tests/unit/test_house.py", "tests/pipeline/test_flow.py")
 CHANGE_LIMIT_BYTES = 1_000_000
-RESULTS = ROOT / "benchmarks/results/image.jsonl"
+MEASURED = ROOT / "benchmarks/results/image.jsonl"
 BUCKET = "rehearsal"
 RUN_ID = "rehearsal"
 SHORT = (
@@ -198,7 +198,7 @@ def measure_change(registry: str, *, storage: Storage, revision: str) -> None:
         "{new_bytes:,} bytes, {new_over_image:.1e} of an image in one layer, and {registry_grown_bytes:,} bytes more "
         "in the registry".format(**line)
     )
-    with RESULTS.open("a", encoding="utf-8") as file:
+    with MEASURED.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     other.delete()
     if not new or max(sum(new.values()), grown) >= CHANGE_LIMIT_BYTES:
