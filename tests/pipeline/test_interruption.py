@@ -369,15 +369,15 @@ app()
 def test_measurement_is_broken_off_by_a_signal_and_made_first_on_resume(
     commands: Commands, config: str, author_run: Run
 ) -> None:
-    folder = commands.folder / "broken-off/austen"
-    options = ["train", "--config", config, "--set", "output.dir=broken-off"]
+    folder = commands.folder / "measuring/austen"
+    options = ["train", "--config", config, "--set", "output.dir=measuring"]
     # Two rows of the untrained adapter, then steps 1 and 3. With the rest of step 3, and three rows each of 6 and 9:
     # the ninth is that of step 12, the last.
     for step, row, measured, more in [(3, "4", [0], []), (12, "9", [0, 3, 6, 9], ["--resume"])]:
         done = commands.run(*options, *more, row, code=TERMINATED_AT_ROW)
         assert done.exit_code == 143
         assert done.stderr == (
-            f"error: stopped at step {step} of 12; the newest checkpoint is broken-off/austen/checkpoints/"
+            f"error: stopped at step {step} of 12; the newest checkpoint is measuring/austen/checkpoints/"
             f"checkpoint-{step}: go on with the same command and --resume\n"
         )
         assert [row["step"] for row in read_rows(folder / "metrics.jsonl") if row["split"] == "val"] == measured

@@ -168,7 +168,7 @@ def test_profile_s_settings_are_settings_of_trl(gpu_gb: int) -> None:
     config = load_profile(gpu_gb)
     names = {"adamw": "adamw_torch", "adamw_8bit": "adamw_8bit"}
     assert names[config.train.optimizer] in {name.value for name in OptimizerNames}
-    source = (ROOT / "src/ghostpen/training/trainer.py").read_text(encoding="utf-8")
+    source = (ROOT / "src/ghostpen/training/arguments.py").read_text(encoding="utf-8")
     passed = set(re.findall(r"^        (\w+)=", source.split("return SFTConfig(")[1].split("\n    )\n")[0], re.M))
     assert {"optim", "bf16", "router_aux_loss_coef"} <= passed
     assert passed <= {field.name for field in fields(SFTConfig)}

@@ -397,15 +397,13 @@ def test_recording_does_not_wait_for_a_silent_server(
     tmp_path: Path, online: Callable[[str], None], silent_url: str
 ) -> None:
     online(silent_url)
-    tracker = Tracker(make_config(timeout_s=2.0), folder=tmp_path, run_id="austen-1", resume_step=0, warn=Warnings())
+    tracker = Tracker(make_config(timeout_s=90.0), folder=tmp_path, run_id="austen-1", resume_step=0, warn=Warnings())
     began_s = time.monotonic()
     for measurement in make_measurements(steps=2_000):  # more than a pipe holds
         tracker.record(measurement)
     took_s = time.monotonic() - began_s
-    began_s = time.monotonic()
-    tracker.finish()
-    assert took_s < 2  # 6,000 appended lines
-    assert time.monotonic() - began_s < 2 + 3  # the deadline, and what ending a process may take
+    tracker.abort()
+    assert took_s < 60  # 6,000 appended lines, which take a second; who waited would wait for the 90
 
 
 @pytest.mark.parametrize("key", ["too-short-a-key", ""])
