@@ -100,5 +100,5 @@ def test_page_of_benchmarks_shows_the_newest_results(find) -> None:
     made = table.render_table()
     assert table.replace_table(page, made) == page, "run .venv/bin/python benchmarks/table.py"
     assert {row.split(" | ")[0].removeprefix("| ").partition(":")[0] for row in made.splitlines()[2:]} >= {
-        "training step", "exact perplexity", "prepare", "looking for copies", "paid without work, simulated",
+        "training step", "exact perplexity", "prepare", "looking for copies", "paid without work, simulated", "image",
     }  # fmt: skip
