@@ -66,6 +66,7 @@ def start_engine(registry: str) -> Iterator[list[str]]:
         f'[[registry]]\nprefix = "{ACCOUNT_REGISTRY}"\nlocation = "{registry}"\ninsecure = true\n', encoding="utf-8"
     )
     storage = Storage("instances")
+    storage.delete()  # of a rehearsal that was killed, whose containers have the names of this one's
     with TemporaryDirectory(prefix="ghostpen-engine-") as folder:
         socket = Path(folder) / "socket"
         command = [*storage.command("podman"), "system", "service", "--time=0", f"unix://{socket}"]
